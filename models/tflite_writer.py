@@ -304,7 +304,7 @@ def _offsets(b: flatbuffers.Builder, offsets: Sequence[int]) -> int:
     return b.EndVector()
 
 
-def _int32s(b: flatbuffers.Builder, values: Sequence[int]) -> int:
+def _int32s(b: flatbuffers.Builder, values: Sequence[int] | npt.NDArray[Any]) -> int:
     return b.CreateNumpyVector(np.array(values, dtype=np.int32))
 
 

@@ -1,0 +1,1 @@
+"""Systolith: an open int8 neural-network accelerator, its simulator, compiler and driver."""

@@ -1,0 +1,1 @@
+"""Synthesizable hardware: configuration, instruction set and Amaranth RTL."""

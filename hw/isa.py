@@ -1,0 +1,220 @@
+"""Instruction set: opcodes, layouts and units, shared by gateware, assembler, disassembler and simulator.
+
+An instruction is 64 bytes: a 128-bit header (opcode, bank masks, dependency tokens) and a 384-bit body that depends on
+the opcode. The four units retire their own instructions in order and count them; the ``wait_*`` fields hold how many
+instructions each unit must have retired before this one may start. All buffer addresses and strides count words of
+``AcceleratorConfig.word_bytes``; DRAM addresses and strides count bytes from the CSR ``BASE`` and are word aligned.
+"""
+
+import enum
+from typing import Any
+
+from amaranth import Shape, signed, unsigned
+from amaranth.lib.data import StructLayout
+
+__all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "HEADER", "INSTR_BITS", "INSTR_BYTES", "MAX_LEFT_SHIFT",
+           "PARAM_WORDS", "POOL", "REQUANT", "TRANSFER", "UNIT_OF", "Buffer", "ErrorCode", "Opcode", "PoolMode",
+           "Unit", "decode", "encode"]
+
+INSTR_BYTES = 64
+INSTR_BITS = 8 * INSTR_BYTES
+HEADER_BITS = 128
+BODY_BITS = INSTR_BITS - HEADER_BITS
+# Words of the parameter buffer per block of output channels: byte planes of bias (4), multiplier (4) and shift (1).
+PARAM_WORDS = 9
+# Positive requantisation shifts above this have no hardware (a real scale of 128 or more per accumulator step).
+MAX_LEFT_SHIFT = 7
+
+_ACT = unsigned(20)    # activation or weight buffer address, or a step of one image row
+_STEP = unsigned(16)   # a step of one pixel
+_SIZE = unsigned(13)   # an image coordinate or a count of channel blocks
+_COORD = signed(14)    # an image coordinate that may lie in the padding
+
+
+class Unit(enum.IntEnum):
+    """The units that execute instructions, in the order of their bits and counters."""
+
+    LOAD = 0
+    COMPUTE = 1
+    VECTOR = 2
+    STORE = 3
+
+
+class Opcode(enum.IntEnum):
+    """Operation codes; 0 is illegal so that erased memory is not a program."""
+
+    LOAD = 0x10
+    COMPUTE = 0x20
+    REQUANT = 0x30
+    ADD = 0x31
+    POOL = 0x32
+    STORE = 0x40
+
+
+class Buffer(enum.IntEnum):
+    """Destination of a load."""
+
+    ACT = 0
+    WGT = 1
+    PARAM = 2
+
+
+class PoolMode(enum.IntEnum):
+    """Reduction over the window, and what follows it.
+
+    ``MAX``: maximum of the taps. ``SUM``: sum of the taps plus ``bias``, requantised. ``AVERAGE``: sum of the taps
+    divided by their number: ``half`` is added away from zero, then multiplied by ``mult = ceil(2^31 / n)`` without
+    rounding, truncating toward zero.
+    """
+
+    MAX = 0
+    SUM = 1
+    AVERAGE = 2
+
+
+class ErrorCode(enum.IntEnum):
+    """Reasons for which the core stops."""
+
+    NONE = 0
+    OPCODE = 1
+    ADDRESS = 2
+    BANK = 3
+    AXI_READ = 4
+    AXI_WRITE = 5
+    WATCHDOG = 6
+    ACC_CONFLICT = 7
+    FIELD = 8
+
+
+HEADER = StructLayout({
+    "opcode": unsigned(8),
+    "rd_banks": unsigned(8),       # activation banks that the instruction reads
+    "wr_banks": unsigned(8),       # activation banks that the instruction writes
+    "wait_load": unsigned(24),
+    "wait_compute": unsigned(24),
+    "wait_vector": unsigned(24),
+    "wait_store": unsigned(24),
+})
+
+# LOAD and STORE: `rows` runs of `row_words` words.
+TRANSFER = StructLayout({
+    "dram": unsigned(32),
+    "dram_stride": unsigned(32),
+    "local": _ACT,
+    "local_stride": _ACT,
+    "rows": unsigned(16),
+    "row_words": unsigned(16),
+    "buffer": unsigned(2),         # a `Buffer`; STORE always reads the activation buffer
+})
+
+# COMPUTE: for ky, kx, block: load one rows x cols weight tile, stream out_h x out_w pixels, accumulate.
+COMPUTE = StructLayout({
+    "in_base": _ACT,               # word of output pixel (0, 0), tap (0, 0), block 0; wraps when that lies in padding
+    "step_x": _STEP, "step_y": _ACT,      # words between neighbouring output pixels' inputs
+    "tap_x": _STEP, "tap_y": _ACT,        # words between neighbouring taps
+    "iy0": _COORD, "ix0": _COORD,         # image coordinate of output pixel (0, 0), tap (0, 0)
+    "in_h": _SIZE, "in_w": _SIZE,         # coordinates outside [0, in_h) x [0, in_w) read `fill`
+    "stride_x": unsigned(4), "stride_y": unsigned(4),
+    "fill": signed(8),
+    "out_h": _SIZE, "out_w": _SIZE,
+    "dil_x": unsigned(6), "dil_y": unsigned(6),
+    "kw": unsigned(5), "kh": unsigned(5),
+    "blocks": _SIZE,
+    "wgt": _ACT,
+    "tiles": unsigned(20),         # kh * kw * blocks
+    "acc": unsigned(12),
+    "accumulate": unsigned(1),     # add to the accumulators instead of overwriting them in the first pass
+})
+
+_OUT = {"dst": _ACT, "dst_step_x": _STEP, "dst_step_y": _ACT, "out_h": _SIZE, "out_w": _SIZE,
+        "zp": signed(8), "lo": signed(8), "hi": signed(8)}
+
+# REQUANT: accumulators + bias, per-channel requantisation, clamp.
+REQUANT = StructLayout({**_OUT, "acc": unsigned(12), "param": unsigned(16)})
+
+# ADD: y = requant(requant((a - a_zp) << 20) + requant((b - b_zp) << 20)) + zp, clamped.
+ADD = StructLayout({
+    **_OUT,
+    "a": _ACT, "a_step_x": _STEP, "a_step_y": _ACT,
+    "b": _ACT, "b_step_x": _STEP, "b_step_y": _ACT,
+    "a_zp": signed(8), "b_zp": signed(8),
+    "a_mult": unsigned(32), "b_mult": unsigned(32), "y_mult": unsigned(32),
+    "a_shift": signed(6), "b_shift": signed(6), "y_shift": signed(6),
+})
+
+# POOL: a window reduction per channel; taps outside the image count as `fill`.
+POOL = StructLayout({
+    **_OUT,
+    "in_base": _ACT, "step_x": _STEP, "step_y": _ACT, "tap_x": _STEP, "tap_y": _ACT,
+    "iy0": _COORD, "ix0": _COORD, "in_h": _SIZE, "in_w": _SIZE,
+    "stride_x": unsigned(4), "stride_y": unsigned(4), "fill": signed(8),
+    "kw": unsigned(8), "kh": unsigned(8),
+    "mode": unsigned(2),
+    "bias": signed(32), "half": unsigned(16), "mult": unsigned(32), "shift": signed(6),
+})
+
+BODIES: dict[Opcode, StructLayout] = {
+    Opcode.LOAD: TRANSFER, Opcode.STORE: TRANSFER, Opcode.COMPUTE: COMPUTE,
+    Opcode.REQUANT: REQUANT, Opcode.ADD: ADD, Opcode.POOL: POOL,
+}
+UNIT_OF: dict[Opcode, Unit] = {
+    Opcode.LOAD: Unit.LOAD, Opcode.STORE: Unit.STORE, Opcode.COMPUTE: Unit.COMPUTE,
+    Opcode.REQUANT: Unit.VECTOR, Opcode.ADD: Unit.VECTOR, Opcode.POOL: Unit.VECTOR,
+}
+
+# What travels through the queues: the instruction and its index in the program, for error reports.
+ENTRY = StructLayout({"instr": unsigned(INSTR_BITS), "index": unsigned(24)})
+
+
+def _pack(layout: StructLayout, values: dict[str, int]) -> int:
+    word = 0
+    known = dict(iter(layout))
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"field must be one of {', '.join(map(str, known))}, not {name!r}")
+        shape = Shape.cast(known[name].shape)
+        low, high = (-(1 << shape.width - 1), (1 << shape.width - 1) - 1) if shape.signed else (0, (1 << shape.width) - 1)
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be between {low} and {high}, not {value}")
+        word |= (int(value) & ((1 << shape.width) - 1)) << known[name].offset
+    return word
+
+
+def _unpack(layout: StructLayout, word: int) -> dict[str, int]:
+    values = {}
+    for name, fld in layout:
+        shape = Shape.cast(fld.shape)
+        value = word >> fld.offset & ((1 << shape.width) - 1)
+        if shape.signed and value >> (shape.width - 1):
+            value -= 1 << shape.width
+        values[str(name)] = value
+    return values
+
+
+def encode(opcode: Opcode, header: dict[str, int] | None = None, **body: int) -> bytes:
+    """Encode one instruction to 64 little-endian bytes; absent fields are 0.
+
+    Raises ``ValueError`` when a field does not exist or its value does not fit.
+    """
+    word = _pack(HEADER, {"opcode": opcode, **(header or {})}) | _pack(BODIES[opcode], body) << HEADER_BITS
+    return word.to_bytes(INSTR_BYTES, "little")
+
+
+def decode(data: bytes) -> tuple[Opcode, dict[str, int], dict[str, int]]:
+    """Decode 64 bytes to ``(opcode, header fields, body fields)``.
+
+    Raises ``ValueError`` for a wrong length or an opcode that does not exist.
+    """
+    if len(data) != INSTR_BYTES:
+        raise ValueError(f"an instruction must be {INSTR_BYTES} bytes, not {len(data)}")
+    word = int.from_bytes(data, "little")
+    header: dict[str, Any] = _unpack(HEADER, word & ((1 << HEADER_BITS) - 1))
+    try:
+        opcode = Opcode(header["opcode"])
+    except ValueError:
+        raise ValueError(f"opcode must be one of {', '.join(f'{o.value:#04x}' for o in Opcode)}, "
+                         f"not {header['opcode']:#04x}") from None
+    return opcode, header, _unpack(BODIES[opcode], word >> HEADER_BITS)
+
+
+assert HEADER.size <= HEADER_BITS and all(body.size <= BODY_BITS for body in BODIES.values())

@@ -1,0 +1,1 @@
+"""Golden integer operators in NumPy, quantisation arithmetic and the network zoo."""
