@@ -29,8 +29,6 @@ from typing import Any
 
 import numpy as np
 
-ACTIVATIONS = ("NONE", "RELU", "RELU6", "RELU_N1_TO_1")
-
 
 @dataclass(frozen=True)
 class QuantParams:

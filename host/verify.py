@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..models.ops import out_size
+from ..models.quantise import ACTIVATIONS
 from .errors import GraphError
-from .graph import ACTIVATIONS, Graph, Op, Tensor
+from .graph import Graph, Op, Tensor
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,6 @@ def verify(graph: Graph) -> None:
         _require(name in available, f"nothing writes graph output '{name}'")
 
 
-def window_out(size: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int]) -> int:
-    """Return how many positions a sliding window has along one axis of `size` elements; 0 if it does not fit."""
-    return max((size + sum(pads) - (kernel - 1) * dilation - 1) // stride + 1, 0)
-
-
 def _require(condition: bool, problem: str) -> None:
     if not condition:
         raise GraphError(problem)
@@ -153,7 +150,7 @@ def _check_attrs(op: Op) -> None:
         values = np.asarray(op.attrs.get(key, low))
         _require(bool((values >= low).all()), f"{op.kind} '{op.name}': {key} must be >= {low}, not {op.attrs.get(key)}")
     activation = op.attrs.get("activation", "NONE")
-    _require(activation in ACTIVATIONS, f"{op.kind} '{op.name}': activation must be one of {ACTIVATIONS}, not {activation}")
+    _require(activation in ACTIVATIONS, f"{op.kind} '{op.name}': activation must be one of {tuple(ACTIVATIONS)}, not {activation}")
 
 
 # Shape rules return the output shape that the operands and attributes imply, and raise ValueError when they imply none.
@@ -173,9 +170,8 @@ def _image(tensor: Tensor) -> tuple[int, int, int, int]:
 def _windows(op: Op, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
     attrs: Any = op.attrs
     dilation = attrs.get("dilation", (1, 1))
-    out = tuple(window_out(size[i], kernel[i], attrs["stride"][i], dilation[i], attrs["pads"][i]) for i in range(2))
-    _want(min(out) > 0, f"a {kernel[0]}x{kernel[1]} window does not fit into {size[0]}x{size[1]} pixels")
-    return out[0], out[1]
+    h, w = (out_size(size[i], kernel[i], attrs["stride"][i], dilation[i], attrs["pads"][i]) for i in range(2))
+    return h, w
 
 
 def _check_weights(graph: Graph, op: Op, channel_axis: int) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import tflite
 
+from ...models.ops import same_padding
 from ..errors import GraphError, ModelError, UnsupportedOperatorError
 from ..graph import Graph, Op, QuantParams, Tensor
+from ..quantparams import parameters
 from ..verify import SIGNATURES, signature_problem, verify
 
 # Limits that no network for this accelerator comes near; they bound the work that a corrupt length field can cause.
@@ -56,8 +58,10 @@ def read_tflite(source: str | Path | bytes) -> Graph:
         raise ModelError(f"{name}: the file is truncated or corrupt; export or download it again") from error
     try:
         verify(graph)
-    except GraphError as error:
-        raise ModelError(f"{name}: the model contradicts itself: {error}; export it again") from error
+        for op in graph.ops:
+            parameters(graph, op)
+    except (GraphError, ValueError) as error:
+        raise ModelError(f"{name}: the model contradicts itself: {error}") from error
     return graph
 
 

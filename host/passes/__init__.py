@@ -1,0 +1,27 @@
+"""Passes over the graph: small pure functions `Graph -> Graph`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..graph import Graph, Pass
+from ..verify import verify
+from .fuse_pad import fuse_pad
+from .remove_reshapes import remove_reshapes
+
+__all__ = ["DEFAULT_PASSES", "fuse_pad", "remove_reshapes", "run_passes"]
+
+DEFAULT_PASSES: tuple[Pass, ...] = (remove_reshapes, fuse_pad)
+"""What the compiler runs on every graph, in this order."""
+
+
+def run_passes(graph: Graph, passes: Iterable[Pass] = DEFAULT_PASSES) -> Graph:
+    """Return `graph` after `passes`, verified after each.
+
+    Raises:
+        GraphError: a pass left a graph that is not well formed.
+    """
+    for transform in passes:
+        graph = transform(graph)
+        verify(graph)
+    return graph
