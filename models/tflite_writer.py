@@ -131,8 +131,8 @@ def _option_setter(table: str, name: str) -> Callable[[flatbuffers.Builder, Any]
     camel = "".join(part.capitalize() for part in name.split("_"))
     setter = getattr(tflite, prefix + camel, None) if table else None
     if setter is None:
-        known = [attr.removeprefix(prefix) for attr in dir(tflite) if table and attr.startswith(prefix)]
-        raise ValueError(f"option must be one of {table or 'the operator'} ({', '.join(known) or 'none'}), not {name!r}")
+        known = ", ".join(attr.removeprefix(prefix) for attr in dir(tflite) if table and attr.startswith(prefix))
+        raise ValueError(f"option must be one of {table or 'the operator'} ({known or 'none'}), not {name!r}")
     return setter
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from ...quantise import quantize_float
+
 MAX_PIXEL = 16  # grey levels of the data set are 0 (paper) to 16 (ink)
 INPUT_SCALE = np.float32(1 / 255)  # the model sees pixel / MAX_PIXEL, 0.0 to 1.0
 INPUT_ZERO_POINT = -128
@@ -55,6 +57,4 @@ def held_out(n: int | None = None) -> tuple[npt.NDArray[np.int8], npt.NDArray[np
         ImportError: scikit-learn is not installed.
     """
     _, _, images, labels = split()
-    # pixels are not negative: floor(v + 0.5) rounds half away from zero, as TFLite's QUANTIZE does
-    steps = np.floor(images[:n] / INPUT_SCALE + np.float32(0.5)).astype(np.int32)
-    return (steps + INPUT_ZERO_POINT).astype(np.int8), labels[:n]
+    return quantize_float(images[:n], INPUT_SCALE, INPUT_ZERO_POINT).astype(np.int8), labels[:n]

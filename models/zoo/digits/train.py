@@ -102,12 +102,13 @@ def export(net: DigitsNet, params: dict[str, Params]) -> bytes:
         return b.tensor(name, (1, *shape), "int8", scale, zero_point)
 
     def weights_and_bias(name: str, layer: nn.Conv2d | nn.Linear, input_scale: np.float32) -> tuple[int, int]:
-        values = layer.weight.detach().numpy()
+        parameters = {key: value.detach().numpy() for key, value in layer.named_parameters()}
+        values = parameters["weight"]
         if isinstance(layer, nn.Conv2d):
             values = values.transpose(0, 2, 3, 1)  # OIHW -> OHWI
         # a single scale for FULLY_CONNECTED: per-channel scales came to that operator late, many readers refuse them
         weights, scales = quantize_weights(values, axis=0 if isinstance(layer, nn.Conv2d) else None)
-        bias, bias_scales = quantize_bias(layer.bias.detach().numpy(), input_scale, scales)
+        bias, bias_scales = quantize_bias(parameters["bias"], input_scale, scales)
         return (b.tensor(f"{name}/weights", weights.shape, "int8", scales, data=weights),
                 b.tensor(f"{name}/bias", bias.shape, "int32", bias_scales, data=bias))
 
@@ -169,7 +170,8 @@ def main() -> None:
     print(f"float32 accuracy on {len(test_y)} held-out samples: {(predicted == test_y).mean():.4f}")
     model = export(net, calibrate(net, train_x))
     accuracy = int8_accuracy(model)
-    print("int8 accuracy: " + ("not measured, tflite-micro is not installed" if accuracy is None else f"{accuracy:.4f}"))
+    measured = "not measured, tflite-micro is not installed" if accuracy is None else f"{accuracy:.4f}"
+    print(f"int8 accuracy: {measured}")
     args.output.write_bytes(model)
     print(f"wrote {args.output}, {len(model):,} bytes")
 
