@@ -76,8 +76,10 @@ def softmax_scaling(input_scale: float, beta: float = 1.0) -> tuple[int, int, in
 def softmax(x: npt.NDArray[Any], *, input_scale: float, beta: float = 1.0) -> npt.NDArray[np.int8]:
     """Return the softmax of int8 x along its last axis as int8 with scale 1/256 and zero point -128.
 
-    Raises ValueError for a scale too small to represent.
+    Raises ValueError for a scale too small to represent and for rows longer than the sum of exponentials can count.
     """
+    if x.shape[-1] >= 1 << SUM_BITS:
+        raise ValueError(f"softmax rows must have fewer than {1 << SUM_BITS} elements, not {x.shape[-1]}")
     mult, shift, diff_min = softmax_scaling(input_scale, beta)
     steps = np.arange(0, -256, -1)
     counts = steps >= diff_min
