@@ -3,17 +3,17 @@
 Activations are NHWC. Operator kinds carry TFLite's names; `Op.inputs` lists data tensors only, everything else is
 in `Op.attrs`, normalised so that no later stage has to know about padding modes or axis conventions:
 
-| kind                               | inputs                    | attrs                                                |
-|------------------------------------|---------------------------|------------------------------------------------------|
-| CONV_2D                            | x, weights OHWI[, bias]   | stride, dilation, pads, activation, groups           |
-| DEPTHWISE_CONV_2D                  | x, weights 1HWC[, bias]   | stride, dilation, pads, activation, multiplier       |
-| FULLY_CONNECTED                    | x, weights OI[, bias]     | activation, keep_dims                                |
-| ADD                                | a, b                      | activation                                           |
-| AVERAGE_POOL_2D, MAX_POOL_2D       | x                         | kernel, stride, pads, activation                     |
-| MEAN                               | x                         | axes, keepdims                                       |
-| PAD                                | x                         | paddings ((before, after) per axis)                  |
-| SOFTMAX                            | x                         | beta                                                 |
-| RESHAPE, QUANTIZE, DEQUANTIZE      | x                         |                                                      |
+| kind                           | inputs                  | attrs                                                |
+|--------------------------------|-------------------------|------------------------------------------------------|
+| CONV_2D                        | x, weights OHWI[, bias] | stride, dilation, pads, activation, groups           |
+| DEPTHWISE_CONV_2D              | x, weights 1HWC[, bias] | stride, dilation, pads, activation, multiplier       |
+| FULLY_CONNECTED                | x, weights OI[, bias]   | activation, keep_dims                                |
+| ADD                            | a, b                    | activation                                           |
+| AVERAGE_POOL_2D, MAX_POOL_2D   | x                       | kernel, stride, pads, activation                     |
+| MEAN                           | x                       | axes, keepdims                                       |
+| PAD                            | x                       | paddings ((before, after) per axis)                  |
+| SOFTMAX                        | x                       | beta                                                 |
+| RESHAPE, QUANTIZE, DEQUANTIZE  | x                       |                                                      |
 
 `stride`, `dilation` and `kernel` are (y, x), `pads` is ((top, bottom), (left, right)), `axes` are sorted and not
 negative, `activation` is "NONE", "RELU", "RELU6" or "RELU_N1_TO_1".

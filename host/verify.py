@@ -150,7 +150,8 @@ def _check_attrs(op: Op) -> None:
         values = np.asarray(op.attrs.get(key, low))
         _require(bool((values >= low).all()), f"{op.kind} '{op.name}': {key} must be >= {low}, not {op.attrs.get(key)}")
     activation = op.attrs.get("activation", "NONE")
-    _require(activation in ACTIVATIONS, f"{op.kind} '{op.name}': activation must be one of {tuple(ACTIVATIONS)}, not {activation}")
+    choices = ", ".join(ACTIVATIONS)
+    _require(activation in ACTIVATIONS, f"{op.kind} '{op.name}': activation must be one of {choices}, not {activation}")
 
 
 # Shape rules return the output shape that the operands and attributes imply, and raise ValueError when they imply none.
@@ -195,7 +196,7 @@ def _conv(graph: Graph, op: Op) -> tuple[int, ...]:
     _check_weights(graph, op, channel_axis=0)
     groups = op.attrs["groups"]
     _want(channels == group_channels * groups and out_channels % groups == 0,
-          f"{channels} input and {out_channels} output channels do not match weights {weights.shape} in {groups} groups")
+          f"{channels} channels do not match weights {weights.shape} in {groups} groups")
     return (n, *_windows(op, (h, w), (kh, kw)), out_channels)
 
 

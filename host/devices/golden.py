@@ -103,7 +103,7 @@ def _quantize(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
 
 
 def _mean(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
-    return ops.mean(*args, op.attrs["axes"], op.attrs["keepdims"], **parameters(graph, op))
+    return ops.mean(args[0], op.attrs["axes"], op.attrs["keepdims"], **parameters(graph, op))
 
 
 _WEIGHTED_KERNELS: dict[str, Callable[..., np.ndarray]] = {
@@ -118,8 +118,8 @@ _KERNELS: dict[str, Callable[[Graph, Op, list[np.ndarray]], np.ndarray]] = {
     "ADD": lambda graph, op, args: ops.add(*args, **parameters(graph, op)),
     "DEQUANTIZE": lambda graph, op, args: ops.dequantize(*args, **parameters(graph, op)),
     "MEAN": _mean,
-    "PAD": lambda graph, op, args: ops.pad(*args, op.attrs["paddings"], **parameters(graph, op)),
+    "PAD": lambda graph, op, args: ops.pad(args[0], op.attrs["paddings"], **parameters(graph, op)),
     "QUANTIZE": _quantize,
-    "RESHAPE": lambda graph, op, args: ops.reshape(*args, graph.result(op).shape),
+    "RESHAPE": lambda graph, op, args: ops.reshape(args[0], graph.result(op).shape),
     "SOFTMAX": lambda graph, op, args: ops.softmax(*args, **parameters(graph, op)),
 }

@@ -80,7 +80,7 @@ class _Reader:
         self.model = tflite.Model.GetRootAs(raw, 0)
         subgraphs = self.model.SubgraphsLength()
         if subgraphs != 1:
-            raise ModelError(f"{name}: the model must have one subgraph, not {subgraphs}; export it without control flow")
+            raise ModelError(f"{name}: must have one subgraph, not {subgraphs}; export without control flow")
         self.subgraph = self.model.Subgraphs(0)
         self.kinds = [self._kind(self.model.OperatorCodes(i)) for i in _span(self.model.OperatorCodesLength())]
         self.buffers = _span(self.model.BuffersLength())

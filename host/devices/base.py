@@ -1,0 +1,71 @@
+"""What every device that executes programs offers: a DRAM to write and read, and runs with measurements."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import Unit
+
+Trace = Mapping[Unit, npt.NDArray[np.int64]]
+"""Per unit, the cycle of each of its instructions in program order; int64 [instructions of the unit]."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Measurements of one program run; a device leaves out what it does not know.
+
+    Attributes:
+        cycles: clock cycles from start to completion, or None.
+        counters: the device's counters by name.
+        issue: cycle in which each instruction started, or None.
+        retire: cycle in which the effects of each instruction were complete, or None.
+    """
+
+    cycles: int | None = None
+    counters: Mapping[str, int] = field(default_factory=dict)
+    issue: Trace | None = None
+    retire: Trace | None = None
+
+
+class Accelerator(ABC):
+    """One accelerator core with its DRAM; the runtime drives all of them through these calls.
+
+    Args:
+        config: configuration of the core; the device refuses programs for another one.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def write(self, address: int, data: bytes) -> None:
+        """Write `data` to DRAM from byte `address` on."""
+
+    @abstractmethod
+    def read(self, address: int, size: int) -> bytes:
+        """Return `size` bytes of DRAM from byte `address` on."""
+
+    @abstractmethod
+    def run(self, program: int, count: int) -> RunResult:
+        """Execute `count` instructions from DRAM byte `program` on and wait for their end.
+
+        Raises:
+            DeviceError: the core stopped with an error; the next run starts afresh.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most devices hold nothing to give back
+        """Give the device back; it may not be used any more."""
+
+    def __enter__(self) -> Accelerator:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,113 @@
+"""Passes: each on a graph of a few lines, checked by its structure and by equal golden outputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from systolith.host.devices.golden import execute
+from systolith.host.errors import GraphError
+from systolith.host.graph import Graph, QuantParams
+from systolith.host.passes import fuse_pad, remove_reshapes, run_passes
+from systolith.host.verify import verify
+from tests.unit.host.graphs import CONV, QUANT, act, const, graph, op
+
+OTHER = QuantParams((0.25,), (3,))
+
+
+def kinds(g: Graph) -> list[str]:
+    return [each.kind for each in g.ops]
+
+
+def assert_same_outputs(before: Graph, after: Graph) -> None:
+    verify(after)
+    rng = np.random.default_rng(0)
+    x = {name: rng.integers(-128, 128, before.tensors[name].shape).astype(np.int8) for name in before.inputs}
+    expected, actual = execute(before, x), execute(after, x)
+    for name in before.outputs:
+        np.testing.assert_array_equal(actual[name], expected[name])
+
+
+def test_a_reshape_to_the_same_shape_is_bypassed():
+    g = graph([act("x", 1, 4), act("a", 1, 4), act("y", 1, 4)],
+              [op("RESHAPE", "x", "a"), op("ADD", "a a", "y", activation="NONE")])
+    after = remove_reshapes(g)
+    assert kinds(after) == ["ADD"]
+    assert after.ops[0].inputs == ("x", "x")
+    assert_same_outputs(g, after)
+
+
+def test_a_chain_of_reshapes_becomes_one():
+    g = graph([act("x", 1, 12), act("a", 1, 3, 4), act("b", 1, 2, 6), act("y", 1, 4, 3)],
+              [op("RESHAPE", "x", "a"), op("RESHAPE", "a", "b"), op("RESHAPE", "b", "y")])
+    after = remove_reshapes(g)
+    assert [(each.inputs, each.outputs) for each in after.ops] == [(("x",), ("y",))]
+    assert_same_outputs(g, after)
+
+
+def test_a_reshape_there_and_back_disappears():
+    g = graph([act("x", 1, 12), act("a", 1, 3, 4), act("b", 1, 12), act("y", 1, 12)],
+              [op("RESHAPE", "x", "a"), op("RESHAPE", "a", "b"), op("ADD", "b b", "y", activation="NONE")])
+    after = remove_reshapes(g)
+    assert kinds(after) == ["ADD"]
+    assert_same_outputs(g, after)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1)])
+def test_a_reshape_that_writes_an_output_stays(shape):
+    g = graph([act("x", 1, 4), act("y", *shape)], [op("RESHAPE", "x", "y")])
+    assert kinds(remove_reshapes(g)) == ["RESHAPE"]
+
+
+def test_a_reshape_that_changes_the_quantisation_stays():
+    g = graph([act("x", 1, 4), act("a", 1, 4, quant=OTHER), act("y", 1, 4)],
+              [op("RESHAPE", "x", "a"), op("ADD", "a a", "y", activation="NONE")])
+    assert kinds(remove_reshapes(g)) == ["RESHAPE", "ADD"]
+
+
+def padded_conv(paddings, kind: str = "CONV_2D", quant: QuantParams = QUANT, outputs: str = "y", **attrs) -> Graph:
+    """x [1, 4, 4, 2] -> PAD -> a -> 3x3 convolution -> y."""
+    a = [size + sum(pair) for size, pair in zip((1, 4, 4, 2), paddings, strict=True)]
+    attrs = {**CONV, **attrs}
+    del attrs["groups" if kind == "DEPTHWISE_CONV_2D" else "multiplier"]
+    pads = attrs["pads"]
+    y = [a[0], a[1] + sum(pads[0]) - 2, a[2] + sum(pads[1]) - 2, a[3]]
+    weights = const("w", 1, 3, 3, a[3]) if kind == "DEPTHWISE_CONV_2D" else const("w", a[3], 3, 3, a[3])
+    g = graph([act("x", 1, 4, 4, 2), act("a", *a, quant=quant), weights, act("y", *y)],
+              [op("PAD", "x", "a", paddings=paddings), op(kind, "a w", "y", **attrs)], outputs=outputs)
+    verify(g)
+    return g
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+def test_a_spatial_pad_moves_into_the_convolution(kind):
+    g = padded_conv(((0, 0), (1, 2), (3, 0), (0, 0)), kind, pads=((1, 1), (0, 0)), multiplier=1)
+    after = fuse_pad(g)
+    assert kinds(after) == [kind]
+    assert after.ops[0].attrs["pads"] == ((2, 3), (3, 0))
+    assert_same_outputs(g, after)
+
+
+@pytest.mark.parametrize(("paddings", "quant"), [
+    pytest.param(((0, 0), (1, 1), (1, 1), (0, 1)), QUANT, id="channels"),
+    pytest.param(((1, 0), (1, 1), (1, 1), (0, 0)), QUANT, id="batch"),
+    pytest.param(((0, 0), (16, 0), (0, 0), (0, 0)), QUANT, id="too many pixels"),
+    pytest.param(((0, 0), (1, 1), (1, 1), (0, 0)), OTHER, id="another scale"),
+])
+def test_a_pad_that_a_convolution_cannot_do_stays(paddings, quant):
+    g = padded_conv(paddings, quant=quant, multiplier=1)
+    assert kinds(fuse_pad(g)) == ["PAD", "CONV_2D"]
+
+
+def test_a_pad_that_is_also_an_output_stays_beside_the_fused_convolution():
+    g = padded_conv(((0, 0), (1, 1), (1, 1), (0, 0)), outputs="y a", multiplier=1)
+    after = fuse_pad(g)
+    assert kinds(after) == ["PAD", "CONV_2D"]
+    assert after.ops[1].inputs[0] == "x"
+    assert_same_outputs(g, after)
+
+
+def test_a_pass_that_breaks_the_graph_is_caught():
+    g = padded_conv(((0, 0), (1, 1), (1, 1), (0, 0)), multiplier=1)
+    with pytest.raises(GraphError, match="before anything writes it"):
+        run_passes(g, [lambda graph: graph.with_ops(graph.ops[1:])])
