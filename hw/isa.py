@@ -12,9 +12,9 @@ from typing import Any
 from amaranth import Shape, signed, unsigned
 from amaranth.lib.data import StructLayout
 
-__all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "HEADER", "INSTR_BITS", "INSTR_BYTES", "MAX_LEFT_SHIFT",
-           "PARAM_WORDS", "POOL", "REQUANT", "TRANSFER", "UNIT_OF", "Buffer", "ErrorCode", "Opcode", "PoolMode",
-           "Unit", "decode", "encode"]
+__all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "ERROR", "HEADER", "HEADER_BITS", "INSTR_BITS",
+           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TRANSFER", "UNIT_OF", "Buffer", "ErrorCode",
+           "Opcode", "PoolMode", "Unit", "decode", "encode"]
 
 INSTR_BYTES = 64
 INSTR_BITS = 8 * INSTR_BYTES
@@ -164,6 +164,9 @@ UNIT_OF: dict[Opcode, Unit] = {
 
 # What travels through the queues: the instruction and its index in the program, for error reports.
 ENTRY = StructLayout({"instr": unsigned(INSTR_BITS), "index": unsigned(24)})
+
+# What a unit reports in the cycle in which it meets an error.
+ERROR = StructLayout({"valid": unsigned(1), "code": unsigned(8), "index": unsigned(24)})
 
 
 def _pack(layout: StructLayout, values: dict[str, int]) -> int:

@@ -1,0 +1,87 @@
+"""Accumulator buffer: int32 partial sums of one output tile per ping-pong half."""
+
+from amaranth import Module, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .array import psum_bits
+from .config import AcceleratorConfig
+
+__all__ = ["ACC_READ_LATENCY", "ACC_WRITE_LATENCY", "MIN_PASS", "AccumulatorBuffer"]
+
+# Cycles from a read address to its registered data.
+ACC_READ_LATENCY = 2
+# Cycles from `address` (ACC_READ_LATENCY before the sums) to the cycle after which a read sees the result.
+ACC_WRITE_LATENCY = ACC_READ_LATENCY + 2
+# The same word may be accumulated again this many cycles later, so no pass may repeat faster.
+MIN_PASS = ACC_WRITE_LATENCY
+
+
+class AccumulatorBuffer(wiring.Component):
+    """Add column sums into ``acc_depth`` words of ``cols`` int32, and let the vector unit read the other half.
+
+    The array side presents ``address`` and ``overwrite`` with ``en`` exactly ``ACC_READ_LATENCY`` cycles before the
+    sums appear at ``psum``. Each half is one memory with one read port; ``conflict`` reports that both sides read the
+    same half, whereupon the vector side's data is not valid.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self._address_bits = (config.acc_depth - 1).bit_length()
+        super().__init__({
+            "en": In(1), "address": In(self._address_bits), "overwrite": In(1),
+            "psum": In(data.ArrayLayout(signed(psum_bits(config.rows)), config.cols)),
+            "read_en": In(1), "read_address": In(self._address_bits),
+            "read_data": Out(data.ArrayLayout(signed(32), config.cols)),
+            "conflict": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        word = data.ArrayLayout(signed(32), self.config.cols)
+        half_bits = self._address_bits - 1
+
+        en, overwrite, address = self.en, self.overwrite, self.address
+        for i in range(ACC_READ_LATENCY):
+            next_en, next_overwrite = Signal(name=f"en_{i}"), Signal(name=f"overwrite_{i}")
+            next_address = Signal(self._address_bits, name=f"address_{i}")
+            m.d.sync += [next_en.eq(en), next_overwrite.eq(overwrite), next_address.eq(address)]
+            en, overwrite, address = next_en, next_overwrite, next_address
+        old, total = Signal(word), Signal(word)
+        write_en, write_address = Signal(), Signal(self._address_bits)
+        for c in range(self.config.cols):
+            base = Signal(signed(32), name=f"base{c}")
+            m.d.comb += base.eq(0)
+            with m.If(~overwrite):
+                m.d.comb += base.eq(old[c])
+            m.d.sync += total[c].eq(base + self.psum[c])
+        m.d.sync += [write_en.eq(en), write_address.eq(address)]
+
+        array_half, vector_half = Signal(), Signal()
+        m.d.sync += [array_half.eq(self.address[half_bits]), vector_half.eq(self.read_address[half_bits])]
+        outputs, conflicts = [], []
+        for half in range(2):
+            memory = Memory(shape=unsigned(32 * self.config.cols), depth=1 << half_bits, init=[])
+            m.submodules[f"half{half}"] = memory
+            write, read = memory.write_port(), memory.read_port()
+            from_array, from_vector = Signal(name=f"from_array{half}"), Signal(name=f"from_vector{half}")
+            m.d.comb += [
+                from_array.eq(self.en & ~self.overwrite & (self.address[half_bits] == half)),
+                from_vector.eq(self.read_en & (self.read_address[half_bits] == half)),
+                read.en.eq(from_array | from_vector),
+                read.addr.eq(self.read_address),
+                write.en.eq(write_en & (write_address[half_bits] == half)),
+                write.addr.eq(write_address), write.data.eq(total),
+            ]
+            with m.If(from_array):
+                m.d.comb += read.addr.eq(self.address)
+            conflicts.append(from_array & from_vector)
+            outputs.append(read.data)
+        m.d.sync += self.conflict.eq(conflicts[0] | conflicts[1])
+        m.d.sync += [old.eq(outputs[0]), self.read_data.eq(outputs[0])]
+        with m.If(array_half):
+            m.d.sync += old.eq(outputs[1])
+        with m.If(vector_half):
+            m.d.sync += self.read_data.eq(outputs[1])
+        return m

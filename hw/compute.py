@@ -1,0 +1,188 @@
+"""Compute unit: weight loader, convolution front end, systolic array and accumulators."""
+
+from amaranth import Cat, Mux, Module, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .accumulator import ACC_READ_LATENCY, MIN_PASS, AccumulatorBuffer
+from .array import SystolicArray, array_latency
+from .config import AcceleratorConfig
+from .isa import COMPUTE, ENTRY, ERROR, HEADER_BITS, ErrorCode
+from .scratchpad import ACT_READ_LATENCY, act_read_signature
+from .window import PASS_LATENCY, InnerWalk, OuterWalk
+
+__all__ = ["COMPUTE_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "compute_latency", "pass_cycles"]
+
+# Cycles from the loader's row counter to the weights at the array, chosen equal to the pixels' path from taking a pass
+# (`PIXEL_LATENCY`), as the array's `w` contract asks.
+WEIGHT_READ_LATENCY = 2
+# From taking a pass to its first word at the array: walker, buffer, and a register behind the padding multiplexer.
+PIXEL_LATENCY = PASS_LATENCY + ACT_READ_LATENCY + 1
+
+
+def pass_cycles(config: AcceleratorConfig, pixels: int) -> int:
+    """Return the cycles one weight tile occupies the array while ``pixels`` words stream through it."""
+    return max(pixels, config.rows, MIN_PASS)
+
+
+def compute_latency(config: AcceleratorConfig) -> int:
+    """Return the cycles from taking an instruction's last pass to retirement, less its pixels."""
+    return PIXEL_LATENCY + array_latency(config.rows) + 1
+
+
+class ComputeUnit(wiring.Component):
+    """Run COMPUTE instructions back to back.
+
+    The loader walks the taps and channel blocks one weight tile ahead of the streamer, which walks the pixels; so
+    the weights of a tile, also of the next instruction's first, load while the tile before it streams.
+
+    ``release`` tells that the oldest instruction will read no more activations; ``done`` that its sums are written.
+    ``active`` marks a pixel word on its way to the array, ``starved`` that the streamer waits for the loader.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        word = unsigned(8 * config.word_bytes)
+        self._acc_bits = (config.acc_depth - 1).bit_length()
+        super().__init__({
+            "start": In(stream.Signature(ENTRY)),
+            "act": Out(act_read_signature(config)),
+            "wgt_en": Out(1), "wgt_addr": Out(20), "wgt_data": In(word),
+            "acc_read_en": In(1), "acc_read_address": In(self._acc_bits),
+            "acc_read_data": Out(data.ArrayLayout(signed(32), config.cols)),
+            "done": Out(1), "release": Out(1), "active": Out(1), "starved": Out(1),
+            "error": Out(ERROR),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.outer = outer = OuterWalk()
+        m.submodules.inner = inner = InnerWalk()
+        m.submodules.array = array = SystolicArray(config.rows)
+        m.submodules.acc = acc = AccumulatorBuffer(config)
+
+        # Loader: holds the newest instruction; `waiting` says that a pass and its weights wait for the streamer.
+        body, index = Signal(COMPUTE), Signal(24)
+        busy, waiting, take = Signal(), Signal(), Signal()
+        period = max(config.rows, MIN_PASS)
+        row = Signal(range(period))
+        at_row0, row_end = Signal(), Signal()
+        tile_last = Signal()
+        point, first, last = Signal.like(outer.point), Signal(), Signal()
+        wgt_addr = Signal(20)
+        m.d.comb += [
+            outer.origin.addr.eq(body.in_base), outer.origin.y.eq(body.iy0), outer.origin.x.eq(body.ix0),
+            outer.loop.n_x.eq(body.kw), outer.loop.n_y.eq(body.kh),
+            outer.loop.addr_x.eq(body.tap_x), outer.loop.addr_y.eq(body.tap_y),
+            outer.loop.coord_x.eq(body.dil_x), outer.loop.coord_y.eq(body.dil_y),
+            outer.blocks.eq(body.blocks),
+        ]
+        primed = Signal()  # the outer walker holds this instruction's next pass
+        m.d.comb += [
+            at_row0.eq(busy & primed & (row == 0) & ~waiting),
+            row_end.eq(row == period - 1),
+            self.start.ready.eq(~busy & ~waiting),  # the streamer still needs `body` for a waiting pass
+            outer.start.eq(busy & ~primed), outer.step.eq(at_row0),
+        ]
+        with m.If(self.start.valid & self.start.ready):
+            payload_body = data.View(COMPUTE, self.start.payload.instr[HEADER_BITS:HEADER_BITS + COMPUTE.size])
+            m.d.sync += [body.eq(payload_body), index.eq(self.start.payload.index), busy.eq(1), primed.eq(0),
+                         row.eq(0), wgt_addr.eq(payload_body.wgt)]
+        with m.Elif(busy & ~primed):
+            m.d.sync += primed.eq(1)
+        with m.If(at_row0):
+            m.d.sync += [waiting.eq(1), point.eq(outer.point), first.eq(outer.first), last.eq(outer.last),
+                         tile_last.eq(outer.last)]
+        with m.Elif(take):
+            m.d.sync += waiting.eq(0)
+        loading = Signal()
+        m.d.comb += loading.eq(at_row0 | (row != 0))
+        with m.If(loading):
+            m.d.sync += row.eq(Mux(row_end, 0, row + 1))
+            with m.If(row < config.rows):
+                m.d.sync += wgt_addr.eq(wgt_addr + 1)
+            with m.If(row_end & tile_last):
+                m.d.sync += busy.eq(0)
+
+        def delayed(value, cycles, name):
+            for i in range(cycles):
+                stage = Signal.like(value, name=f"{name}_d{i + 1}")
+                m.d.sync += stage.eq(value)
+                value = stage
+            return value
+
+        # Weight read, late enough to meet the pixels of its tile at the array.
+        early = PIXEL_LATENCY - WEIGHT_READ_LATENCY
+        m.d.comb += [self.wgt_en.eq(delayed(loading & (row < config.rows), early, "wgt_en")),
+                     self.wgt_addr.eq(delayed(wgt_addr, early, "wgt_addr"))]
+        m.d.comb += [array.w_en.eq(delayed(self.wgt_en, WEIGHT_READ_LATENCY, "w_en")),
+                     array.w_row.eq(delayed(row[:max(1, (config.rows - 1).bit_length())], PIXEL_LATENCY, "w_row"))]
+        m.d.sync += array.w.eq(self.wgt_data)
+
+        # Streamer: parameters of the pass being walked.
+        s_fill, s_acc, s_index = Signal(8), Signal(self._acc_bits), Signal(24)
+        s_overwrite, s_last = Signal(), Signal()
+        pixel = Signal(self._acc_bits)
+        m.d.comb += [
+            take.eq(waiting & inner.ready), inner.take.eq(take), inner.point.eq(point),
+            inner.loop.n_x.eq(body.out_w), inner.loop.n_y.eq(body.out_h),
+            inner.loop.addr_x.eq(body.step_x), inner.loop.addr_y.eq(body.step_y),
+            inner.loop.coord_x.eq(body.stride_x), inner.loop.coord_y.eq(body.stride_y),
+            inner.in_h.eq(body.in_h), inner.in_w.eq(body.in_w),
+            self.starved.eq(inner.ready & ~waiting & busy),
+        ]
+        with m.If(take):
+            m.d.sync += [s_fill.eq(body.fill), s_index.eq(index), s_acc.eq(body.acc), pixel.eq(0),
+                         s_overwrite.eq(first & ~body.accumulate), s_last.eq(last)]
+        with m.Elif(inner.element):
+            m.d.sync += pixel.eq(pixel + 1)
+
+        # One stage behind the walker's counters, where its outputs are valid.
+        fill, overwrite, acc_address, retire = Signal(8), Signal(), Signal(self._acc_bits), Signal()
+        half_bits = self._acc_bits - 1
+        acc_overflow = Signal()
+        m.d.sync += [fill.eq(s_fill), overwrite.eq(s_overwrite), retire.eq(s_last), acc_address[-1].eq(s_acc[-1]),
+                     Cat(acc_address[:half_bits], acc_overflow).eq(s_acc[:half_bits] + pixel)]
+        walk_index = delayed(s_index, 1, "walk_index")
+        m.d.comb += [
+            self.active.eq(inner.valid),
+            self.act.en.eq(inner.valid & inner.inside), self.act.addr.eq(inner.addr),
+            self.release.eq(inner.valid & inner.last & retire),
+        ]
+        inside = delayed(inner.inside, ACT_READ_LATENCY, "inside")
+        pad = delayed(fill, ACT_READ_LATENCY, "pad")
+        m.d.sync += array.x.eq(Mux(inside, self.act.data, Cat(pad for _ in range(config.word_bytes))))
+        m.d.comb += array.swap.eq(delayed(inner.valid & inner.first, ACT_READ_LATENCY + 1, "swap"))
+
+        to_acc = ACT_READ_LATENCY + 1 + array_latency(config.rows) - ACC_READ_LATENCY
+        m.d.comb += [
+            acc.en.eq(delayed(inner.valid, to_acc, "acc_en")),
+            acc.overwrite.eq(delayed(overwrite, to_acc, "acc_overwrite")),
+            acc.address.eq(delayed(acc_address, to_acc, "acc_address")),
+            acc.psum.eq(array.psum),
+            acc.read_en.eq(self.acc_read_en), acc.read_address.eq(self.acc_read_address),
+            self.acc_read_data.eq(acc.read_data),
+            self.done.eq(delayed(self.release, to_acc + ACC_READ_LATENCY + 1, "done")),
+        ]
+
+        # Errors: fields that would hang or address nothing, then addresses as they are used.
+        bad_field = Signal()
+        m.d.comb += bad_field.eq(
+            (body.out_h == 0) | (body.out_w == 0) | (body.kw == 0) | (body.kh == 0) | (body.blocks == 0)
+            | (body.acc >= config.acc_depth))
+        weight_index = delayed(index, early, "weight_index")
+        with m.If(busy & ~primed & bad_field):
+            m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.FIELD), self.error.index.eq(index)]
+        with m.Elif(self.act.en & self.act.error.any()):
+            m.d.comb += [self.error.valid.eq(1), self.error.index.eq(walk_index), self.error.code.eq(
+                Mux(self.act.error[0], ErrorCode.ADDRESS, ErrorCode.BANK))]
+        with m.Elif(self.wgt_en & (self.wgt_addr >= config.wgt_words)):
+            m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.ADDRESS),
+                         self.error.index.eq(weight_index)]
+        with m.Elif(inner.valid & acc_overflow):
+            m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.ADDRESS), self.error.index.eq(walk_index)]
+        with m.Elif(acc.conflict):
+            m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.ACC_CONFLICT),
+                         self.error.index.eq(walk_index)]
+        return m
