@@ -11,13 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..models.ops import AddParams
-from ..models.quantise import (
-    activation_range,
-    conv_scale,
-    fully_connected_scale,
-    quantize_multiplier,
-    quantize_multipliers,
-)
+from ..models.quantise import activation_range, conv_scale, quantize_multiplier, quantize_multipliers
 from ..models.softmax import softmax_scaling
 from .graph import Graph, Op
 
@@ -35,8 +29,7 @@ def conv_requant(graph: Graph, op: Op) -> tuple[npt.NDArray[np.int64], npt.NDArr
     y = graph.result(op)
     if weights.quant is None:
         raise ValueError(f"weights '{weights.name}' must be quantised")
-    scale = fully_connected_scale if op.kind == "FULLY_CONNECTED" else conv_scale
-    mult, shift = quantize_multipliers(scale(x.scale, weights.quant.scale, y.scale))
+    mult, shift = quantize_multipliers(conv_scale(x.scale, weights.quant.scale, y.scale))
     channels = y.shape[-1]
     return np.broadcast_to(mult, (channels,)), np.broadcast_to(shift, (channels,))
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..graph import Graph, Op
 
 MAX_PAD = 15
-"""Most pixels of padding per side that a convolution may end up with; the conv front end has a 4-bit field."""
+"""Most pixels of padding per side that a convolution may end up with; a larger PAD stays an operator of its own."""
 
 
 def fuse_pad(graph: Graph) -> Graph:

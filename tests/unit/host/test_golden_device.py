@@ -13,6 +13,7 @@ from systolith.host.frontends.tflite import read_tflite
 from systolith.host.passes import run_passes
 from systolith.host.quantparams import conv_requant
 from systolith.models.tflite_writer import TFLiteBuilder
+from systolith.models.zoo import digits
 from tests.shared_data import shared_file
 from tests.unit.host.graphs import act, const, conv_graph, graph, op
 
@@ -44,6 +45,17 @@ def test_networks_give_the_published_bytes(model, samples, count):
 ])
 def test_networks_give_the_published_bytes_for_every_sample(model, samples):
     check_network(model, samples, None)
+
+
+def test_the_digits_network_equals_tflite_micro():
+    runtime = pytest.importorskip("tflite_micro", reason="tflite-micro is the oracle; install the test extra").runtime
+    g = run_passes(read_tflite(digits.model_path()))
+    interpreter = runtime.Interpreter.from_file(str(digits.model_path()), arena_size=500_000)
+    for sample in np.random.default_rng(3).integers(-128, 128, (10, 1, 8, 8, 1)).astype(np.int8):
+        interpreter.set_input(sample, 0)
+        interpreter.invoke()
+        y = execute(g, {g.inputs[0]: sample})[g.outputs[0]]
+        np.testing.assert_array_equal(y, interpreter.get_output(0))
 
 
 def one_op(kind: str, x: dict[str, Any], y: dict[str, Any], constants=(), **options: Any) -> bytes:
