@@ -54,7 +54,7 @@ def quantize_multipliers(reals: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], n
 
 
 def conv_scale(x_scale: float, w_scale: npt.ArrayLike, y_scale: float) -> npt.NDArray[np.float64]:
-    """Return the requantisation scale of each output channel of a (depthwise) convolution, float64 [channels].
+    """Return the requantisation scales of a convolution or fully-connected layer, float64 [1] or [output channels].
 
     The three scales are float32 in the model; product and quotient are formed in double precision.
     """
@@ -62,15 +62,8 @@ def conv_scale(x_scale: float, w_scale: npt.ArrayLike, y_scale: float) -> npt.ND
     return x * np.atleast_1d(np.asarray(w_scale, np.float32)).astype(np.float64) / y
 
 
-def fully_connected_scale(x_scale: float, w_scale: npt.ArrayLike, y_scale: float) -> npt.NDArray[np.float64]:
-    """Return the requantisation scale(s) of a fully-connected layer, float64 [1] or [outputs].
-
-    With one weight scale the reference forms the product in single precision, unlike convolution; that changes M.
-    """
-    w = np.atleast_1d(np.asarray(w_scale, np.float32))
-    if w.size > 1:
-        return conv_scale(x_scale, w, y_scale)
-    return (np.float32(x_scale) * w).astype(np.float64) / float(np.float32(y_scale))
+#: Per-tensor and per-channel weights alike: the reference forms this product in double precision too.
+fully_connected_scale = conv_scale
 
 
 def rounding_high_multiply(a: IntArray, b: IntArray | int) -> npt.NDArray[np.int64]:

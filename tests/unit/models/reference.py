@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tflite_micro import runtime
-
 from systolith.models.tflite_writer import TFLiteBuilder
+from tflite_micro import runtime
 
 ARENA_BYTES = 4_000_000
 
