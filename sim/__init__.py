@@ -1,0 +1,1 @@
+"""Simulation of the accelerator: instruction-level machine, RTL testbenches and the Verilated core."""
