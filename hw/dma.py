@@ -10,8 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .axi import ADDR_BITS, AXI_ADDRESS, BURST_WORDS, OKAY, RESPONSE, read_data_layout, write_data_layout
 from .config import AcceleratorConfig
 from .fifo import StreamBuffer, StreamFifo
-from .isa import ENTRY, HEADER, HEADER_BITS, TRANSFER, Buffer, ErrorCode, Unit
-from .report import ERROR
+from .isa import ENTRY, ERROR, HEADER, HEADER_BITS, TRANSFER, Buffer, ErrorCode, Unit
 
 __all__ = ["BURST", "LOAD_LATENCY", "STORE_LATENCY", "BurstWalker", "LoadUnit", "StoreUnit", "local_write_signature"]
 
@@ -191,14 +190,14 @@ class LoadUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.start), walker.start)
         wiring.connect(m, address.o, wiring.flipped(self.ar))
 
-        failed = Signal()
+        stop, issue = Signal(), Signal()
         m.d.comb += [
-            walker.base.eq(self.base), walker.halt.eq(self.halt | self.error.valid),
-            walker.o.ready.eq(address.i.ready & flight.i.ready),
+            stop.eq(self.halt | self.error.valid), walker.base.eq(self.base), walker.halt.eq(stop),
+            walker.o.ready.eq(address.i.ready & flight.i.ready & ~stop),
+            issue.eq(walker.o.valid & walker.o.ready),
             address.i.payload.addr.eq(walker.o.payload.addr), address.i.payload.len.eq(walker.o.payload.len),
-            address.i.valid.eq(walker.o.valid & flight.i.ready),
             flight.i.payload.eq(walker.o.payload),
-            flight.i.valid.eq(walker.o.valid & address.i.ready),
+            address.i.valid.eq(issue), flight.i.valid.eq(issue),
             self.busy.eq(walker.busy | flight.o.valid), self.quiet.eq(~flight.o.valid),
             self.error.eq(walker.error),
             self.release.eq(self.done),
@@ -213,7 +212,7 @@ class LoadUnit(wiring.Component):
             burst_ends.eq(beat == burst.len),
             flight.o.ready.eq(take & burst_ends),
         ]
-        good = take & (self.r.payload.resp == OKAY) & ~self.halt & ~self.error.valid
+        good = take & (self.r.payload.resp == OKAY) & ~stop
         m.d.sync += [
             self.write.en.eq(good), self.write.buffer.eq(burst.buffer), self.write.addr.eq(burst.local + beat),
             self.write.data.eq(self.r.payload.data), self.done.eq(good & burst_ends & burst.final),
@@ -222,7 +221,7 @@ class LoadUnit(wiring.Component):
             m.d.sync += beat.eq(Mux(burst_ends, 0, beat + 1))
 
         # The data is older than what the walker works on, so its error takes precedence.
-        failed_index = Signal(24)
+        failed, failed_index = Signal(), Signal(24)
         with m.If(take & (self.r.payload.resp != OKAY) & ~self.error.valid):
             m.d.sync += [failed.eq(1), failed_index.eq(burst.index)]
         with m.If(failed):
@@ -271,16 +270,16 @@ class StoreUnit(wiring.Component):
         wiring.connect(m, address.o, wiring.flipped(self.aw))
         wiring.connect(m, words.o, wiring.flipped(self.w))
 
-        # Every burst goes to three places at once; `flight` is the fullest of the FIFOs.
-        room = address.i.ready & reads.i.ready & flight.i.ready
+        # Every burst goes to three places at once. `reads` never holds more than `flight`, so it always has room then.
+        stop, issue = Signal(), Signal()
         m.d.comb += [
-            walker.base.eq(self.base), walker.halt.eq(self.halt | self.error.valid), walker.o.ready.eq(room),
+            stop.eq(self.halt | self.error.valid), walker.base.eq(self.base), walker.halt.eq(stop),
+            walker.o.ready.eq(address.i.ready & flight.i.ready & ~stop),
+            issue.eq(walker.o.valid & walker.o.ready),
             address.i.payload.addr.eq(walker.o.payload.addr), address.i.payload.len.eq(walker.o.payload.len),
             reads.i.payload.eq(walker.o.payload),
             flight.i.payload.final.eq(walker.o.payload.final), flight.i.payload.index.eq(walker.o.payload.index),
-            address.i.valid.eq(walker.o.valid & reads.i.ready & flight.i.ready),
-            reads.i.valid.eq(walker.o.valid & address.i.ready & flight.i.ready),
-            flight.i.valid.eq(walker.o.valid & address.i.ready & reads.i.ready),
+            address.i.valid.eq(issue), reads.i.valid.eq(issue), flight.i.valid.eq(issue),
             self.busy.eq(walker.busy | flight.o.valid), self.quiet.eq(~flight.o.valid),
             self.error.eq(walker.error),
         ]
