@@ -1,0 +1,1 @@
+"""Compiler backend: lowering, tiling, memory planning, instruction emission and dependency tokens."""
