@@ -48,5 +48,5 @@ def windows(
         x = np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=fill)
     (sy, sx), (dy, dx) = stride, dilation
     extent = ((kernel[0] - 1) * dy + 1, (kernel[1] - 1) * dx + 1)
-    view = np.lib.stride_tricks.sliding_window_view(x, extent, axis=(1, 2))  # type: ignore[call-overload]
+    view = np.lib.stride_tricks.sliding_window_view(x, extent, axis=(1, 2))
     return view[:, ::sy, ::sx, :, ::dy, ::dx].transpose(0, 1, 2, 4, 5, 3)

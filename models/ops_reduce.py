@@ -53,7 +53,7 @@ def max_pool2d(
 def fold_mean(mult: int, shift: int, n: int) -> tuple[int, int]:
     """Return (M', s'), the multiplier and shift that also divide by n: those that requantise a sum of n values.
 
-    M' keeps 30 to 31 significant bits; as in the reference, s' never falls below -31.
+    M' lies in (M / 2, M], less where s' would fall below -31 and stops there, as in the reference.
     """
     if n < 1:
         raise ValueError(f"mean must be over at least one element, not {n}")

@@ -62,10 +62,6 @@ def conv_scale(x_scale: float, w_scale: npt.ArrayLike, y_scale: float) -> npt.ND
     return x * np.atleast_1d(np.asarray(w_scale, np.float32)).astype(np.float64) / y
 
 
-#: Per-tensor and per-channel weights alike: the reference forms this product in double precision too.
-fully_connected_scale = conv_scale
-
-
 def rounding_high_multiply(a: IntArray, b: IntArray | int) -> npt.NDArray[np.int64]:
     """Return a * b / 2**31 rounded to nearest, ties up, of 32-bit values held in int64.
 
