@@ -50,7 +50,7 @@ class ComputeUnit(wiring.Component):
             "wgt_en": Out(1), "wgt_addr": Out(20), "wgt_data": In(word),
             "acc_read_en": In(1), "acc_read_address": In(self._acc_bits),
             "acc_read_data": Out(data.ArrayLayout(signed(32), config.cols)),
-            "done": Out(1), "release": Out(1), "active": Out(1), "starved": Out(1),
+            "done": Out(1), "release": Out(1), "busy": Out(1), "active": Out(1), "starved": Out(1),
             "error": Out(ERROR),
         })
 
@@ -146,7 +146,7 @@ class ComputeUnit(wiring.Component):
                      Cat(acc_address[:half_bits], acc_overflow).eq(s_acc[:half_bits] + pixel)]
         walk_index = delayed(s_index, 1, "walk_index")
         m.d.comb += [
-            self.active.eq(inner.valid),
+            self.active.eq(inner.valid), self.busy.eq(busy | waiting | inner.element | inner.valid),
             self.act.en.eq(inner.valid & inner.inside), self.act.addr.eq(inner.addr),
             self.release.eq(inner.valid & inner.last & retire),
         ]

@@ -41,7 +41,7 @@ class VectorUnit(wiring.Component):
             "acc_en": Out(1), "acc_address": Out(self._acc_bits),
             "acc_data": In(data.ArrayLayout(signed(32), config.cols)),
             "param_en": Out(1), "param_addr": Out(16), "param_data": In(unsigned(8 * config.word_bytes)),
-            "done": Out(1), "active": Out(1),
+            "done": Out(1), "busy": Out(1), "active": Out(1),
             "error": Out(ERROR),
         })
 
@@ -133,7 +133,7 @@ class VectorUnit(wiring.Component):
                 with m.If(last_written):
                     m.next = "IDLE"
         m.d.comb += [pixels.step.eq(read_acc | read_a | take), b_walk.step.eq(read_b), taps.take.eq(take),
-                     self.active.eq(read_acc | is_add & (read_a | read_b) | taps.valid)]
+                     self.active.eq(read_acc | read_a | read_b | taps.valid), self.busy.eq(~self.start.ready)]
 
         # Reads.
         last_pixel = Signal()
