@@ -52,7 +52,7 @@ def layer_cycles(table: InstructionTable, result: RunResult, layers: int) -> Int
         return None
     ends = np.zeros(layers, np.int64)
     np.maximum.at(ends, table.layers, _in_program_order(table, result.retire))
-    latest = np.maximum.accumulate(ends)
+    latest = np.minimum(np.maximum.accumulate(ends), result.cycles)
     latest[table.layers.max() :] = result.cycles
     return np.diff(latest, prepend=0)
 

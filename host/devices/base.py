@@ -22,12 +22,16 @@ class RunResult:
     """Measurements of one program run; a device leaves out what it does not know.
 
     Attributes:
+        dram_bytes_read: bytes read from DRAM, instructions included.
+        dram_bytes_written: bytes written to DRAM.
         cycles: clock cycles from start to completion, or None.
         counters: the device's counters by name.
         issue: cycle in which each instruction started, or None.
         retire: cycle in which the effects of each instruction were complete, or None.
     """
 
+    dram_bytes_read: int
+    dram_bytes_written: int
     cycles: int | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
     issue: Trace | None = None

@@ -1,0 +1,175 @@
+"""Command line: `systolith compile | run | info | disasm`.
+
+Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..hw.config import PRESETS
+from . import arrays, inspection
+from .compiler import compile_graph
+from .devices.select import DEVICES
+from .disasm import disassemble
+from .errors import SystolithError, UsageError
+from .graph import Graph
+from .program import Program
+from .runtime import Session
+from .runtime.network import configuration, load_network, load_program
+
+USAGE_STATUS = 2
+INTERRUPTED_STATUS = 130
+PIPE_WIDTH = 140  # columns of a table that does not go to a terminal
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line `args` (of the process when None) and exit with its status."""
+    try:
+        cli.main(args, prog_name="systolith", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED_STATUS)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (SystolithError, OSError) as error:
+        _fail(str(error))
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print("systolith: error:", " ".join(message.split()), file=sys.stderr)
+    sys.exit(USAGE_STATUS)
+
+
+def _config_options(command: Callable[..., None]) -> Callable[..., None]:
+    command = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+                           help="Change one option of the preset; may be repeated. See docs/configuration.md.")(command)
+    return click.option("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; edge unless told otherwise.")(command)
+
+
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="systolith", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Compile and run int8 neural networks on the Systolith accelerator.
+
+    \b
+    Examples:
+      systolith info model.tflite
+      systolith compile model.tflite -o model.sysl --preset ulx3s
+      systolith run model.sysl --input x.npy --output y.npy --report report.json
+      systolith run model.tflite --input x.npy --device rtl --set dram_latency=80
+    """
+
+
+@cli.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, metavar="PROGRAM", type=click.Path(path_type=Path),
+              help="Program file to write.")
+@_config_options
+def compile_command(model: Path, output: Path, preset: str | None, settings: tuple[str, ...]) -> None:
+    """Compile MODEL to a program for one accelerator configuration.
+
+    \b
+    Examples:
+      systolith compile model.tflite -o model.sysl
+      systolith compile model.tflite -o model.sysl --preset edge --set act_kib=256
+    """
+    graph = load_network(model)
+    if not isinstance(graph, Graph):
+        raise UsageError(f"{model} must be a model, not a compiled program; give the .tflite file")
+    _check_writable(output)
+    program = compile_graph(graph, configuration(preset, settings))
+    program.save(output)
+    print(f"{output}: {inspection.summary(program)}")
+
+
+@cli.command("run")
+@click.argument("network", metavar="MODEL|PROGRAM", type=click.Path(path_type=Path))
+@click.option("--input", "source", required=True, metavar="X.npy", type=click.Path(path_type=Path),
+              help="One sample or a batch along axis 0, in the model's dtype or float32; .npz by input name.")
+@click.option("--output", metavar="Y.npy", type=click.Path(path_type=Path),
+              help="File for the outputs; .npz holds them by name.")
+@click.option("--device", default="sim", metavar="DEVICE", help=f"{', '.join(DEVICES)}; sim unless told otherwise.")
+@_config_options
+@click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
+def run_command(network: Path, source: Path, output: Path | None, device: str, preset: str | None,
+                settings: tuple[str, ...], report: Path | None) -> None:
+    """Run MODEL or PROGRAM on the samples in a NumPy file.
+
+    \b
+    Examples:
+      systolith run model.tflite --input x.npy --output y.npy
+      systolith run model.sysl --input batch.npy --output y.npy --device rtl --report report.json
+    """
+    inputs = arrays.load(source)
+    for path in filter(None, (output, report)):
+        _check_writable(path)
+    with Session(network, device, preset=preset, settings=settings) as session:
+        if output is not None:
+            arrays.check_path(output, [info.name for info in session.outputs])
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("running", total=None)
+            results = session.run(inputs, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        measured = session.last_report
+        assert measured is not None, "a session that ran has a report"
+    if output is not None:
+        arrays.save(output, results)
+    if report is not None:
+        measured.save(report)
+    _print(measured.table())
+    print(f"{measured.samples} sample{'s' if measured.samples > 1 else ''} in {measured.seconds:.3f} s")
+
+
+@cli.command("info")
+@click.argument("network", metavar="MODEL|PROGRAM", type=click.Path(path_type=Path))
+@_config_options
+def info_command(network: Path, preset: str | None, settings: tuple[str, ...]) -> None:
+    """Show the operators of MODEL or PROGRAM: shapes, MACs, bytes, and what falls back to the CPU and why.
+
+    \b
+    Examples:
+      systolith info model.tflite
+      systolith info model.tflite --preset tiny
+    """
+    for renderable in inspection.describe(load_program(network, preset=preset, settings=settings)):
+        _print(renderable)
+
+
+@cli.command("disasm")
+@click.argument("program", type=click.Path(path_type=Path))
+def disasm_command(program: Path) -> None:
+    """Print the instructions of PROGRAM, one per line.
+
+    \b
+    Example:
+      systolith disasm model.sysl | head
+    """
+    for line in disassemble(Program.load(program)):
+        print(line)
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"output {path} must be a file, not a folder; add a file name")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"folder {path.parent} of output {path.name} must exist; create it")
+
+
+def _print(renderable: Any) -> None:
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(renderable)

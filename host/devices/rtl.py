@@ -1,0 +1,57 @@
+"""Device `rtl`: the Verilated RTL, cycle by cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import Unit
+from ...sim.rtl.device import CoreError, CoreTimeout, RtlCore
+from ..errors import DeviceError
+from .base import Accelerator, RunResult, Trace
+
+
+class RtlAccelerator(Accelerator):
+    """The RTL compiled by Verilator, with a DRAM model of `config.dram_latency` and `config.dram_bandwidth`.
+
+    Args:
+        config: configuration of the core.
+        dram_bytes: size of its DRAM.
+        progress: called with one line before each slow step of the first build.
+
+    Raises:
+        DeviceError: the RTL cannot be compiled, or it is not the core that `config` describes.
+    """
+
+    def __init__(self, config: AcceleratorConfig, dram_bytes: int,
+                 progress: Callable[[str], None] | None = None) -> None:
+        super().__init__(config)
+        try:
+            self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress)
+        except RuntimeError as error:
+            raise DeviceError(f"the rtl device cannot start: {error}") from error
+
+    def write(self, address: int, data: bytes) -> None:
+        self._core.write(address, data)
+
+    def read(self, address: int, size: int) -> bytes:
+        return self._core.read(address, size)
+
+    def run(self, program: int, count: int) -> RunResult:
+        try:
+            result = self._core.run(program, count)
+        except CoreError as error:
+            raise DeviceError(f"{error}; compile the model again", int(error.code), error.address) from error
+        except (CoreTimeout, RuntimeError) as error:
+            raise DeviceError(f"the rtl device failed: {error}") from error
+        return RunResult(result.cycles, result.counters, _trace(result.issue), _trace(result.retire))
+
+    def close(self) -> None:
+        self._core.close()
+
+
+def _trace(cycles: Mapping[Unit, npt.NDArray[np.uint64]]) -> Trace:
+    return {unit: array.astype(np.int64) for unit, array in cycles.items()}

@@ -1,0 +1,67 @@
+"""What a compiled program consists of, for people: ports, operators, sizes, and what runs on the CPU and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from ..hw.isa import INSTR_BYTES
+from .program import Port, Program
+from .report import config_hash, preset_name
+from .stats import layer_traffic
+
+
+def summary(program: Program) -> str:
+    """Return one line on `program`."""
+    on_cpu = sum(layer.unit == "cpu" for layer in program.layers)
+    return (f"{len(program.layers)} operators ({on_cpu} on the CPU), {program.macs:,} MACs, "
+            f"{len(program.layer_index):,} instructions, {program.dram_bytes:,} bytes of DRAM, {_core(program)}")
+
+
+def describe(program: Program) -> Iterator[RenderableType]:
+    """Yield what to print, by `rich`, to describe `program`."""
+    yield f"model    {program.model}"
+    for port in program.inputs:
+        yield f"input    {_port(port)}"
+    for port in program.outputs:
+        yield f"output   {_port(port)}"
+    yield f"core     {_core(program)}"
+    yield (f"program  {len(program.layer_index):,} instructions ({len(program.layer_index) * INSTR_BYTES:,} bytes), "
+           f"{len(program.image):,} bytes with weights, {program.dram_bytes:,} bytes of DRAM in all")
+    yield _operators(program)
+    for layer in program.layers:
+        if layer.unit == "cpu":
+            yield f"on the CPU: {layer.kind} {layer.name}: {layer.reason or 'the accelerator does not have it'}"
+    if all(layer.unit != "cpu" for layer in program.layers):
+        yield "nothing runs on the CPU"
+
+
+def _operators(program: Program) -> Table:
+    shapes = {op.name: program.graph.result(op).shape for op in program.graph.ops}
+    table = Table()
+    table.add_column("layer", overflow="fold")
+    for name in ("operator", "unit", "output"):
+        table.add_column(name)
+    for name in ("MACs", "bytes loaded", "bytes stored"):
+        table.add_column(name, justify="right")
+    traffic = layer_traffic(program)
+    for layer, (loaded, stored) in zip(program.layers, traffic, strict=True):
+        table.add_row(layer.name, layer.kind, layer.unit, "x".join(map(str, shapes.get(layer.name, ()))) or "-",
+                      f"{layer.macs:,}", f"{loaded:,}", f"{stored:,}")
+    table.add_section()
+    table.add_row("total", "", "", "", f"{program.macs:,}", *(f"{sum(t[i] for t in traffic):,}" for i in (0, 1)))
+    return table
+
+
+def _port(port: Port) -> str:
+    shape = "x".join(map(str, port.shape))
+    quantisation = "" if port.scale is None else f", scale {port.scale:.8g}, zero point {port.zero_point}"
+    return f"{port.name}: {port.dtype} {shape}{quantisation}"
+
+
+def _core(program: Program) -> str:
+    config = program.config
+    name = preset_name(config) or "custom"
+    return f"{name} {config.rows}x{config.cols}, configuration {config_hash(config)}"

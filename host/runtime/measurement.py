@@ -1,0 +1,68 @@
+"""Sums what the hardware steps of every sample measured, and makes the report of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...hw.isa import INSTR_BYTES
+from ..devices.base import RunResult
+from ..profile import InstructionTable, dram_wait_cycles, layer_cycles
+from ..program import HwStep, Layer, Program
+from ..report import LayerReport, Report, config_hash, preset_name, utilisation
+
+
+class Measurement:
+    """Measurements of one program over the samples of a run.
+
+    Args:
+        program: the program that runs.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._tables = [_table(program, step) for step in program.steps if isinstance(step, HwStep)]
+        self._layers: np.ndarray | None = np.zeros(len(program.layers), np.int64)
+        self._waits: int | None = 0
+        self._counters: Counter[str] = Counter()
+        self._read = self._written = self._samples = 0
+
+    def add(self, results: Sequence[RunResult]) -> None:
+        """Add the measurements of one sample, one per hardware step."""
+        self._samples += 1
+        for table, result in zip(self._tables, results, strict=True):
+            cycles = layer_cycles(table, result, len(self._program.layers))
+            waits = dram_wait_cycles(table, result)
+            self._layers = None if self._layers is None or cycles is None else self._layers + cycles
+            self._waits = None if self._waits is None or waits is None else self._waits + waits
+            self._counters.update(result.counters)
+            self._read += result.dram_bytes_read
+            self._written += result.dram_bytes_written
+
+    def report(self, device: str, seconds: float) -> Report:
+        """Return the report of all samples added, at least one."""
+        program, counted = self._program, self._layers
+        # Rounded where layers end, so that the layers of the average sample still sum to its cycles.
+        ends = None if counted is None else np.cumsum(counted) // self._samples
+        per_layer = [None] * len(program.layers) if ends is None else np.diff(ends, prepend=0).tolist()
+        total = None if ends is None else sum(per_layer)
+        layers = tuple(_layer(layer, cycles, program) for layer, cycles in zip(program.layers, per_layer, strict=True))
+        waits = self._waits / (total * self._samples) if self._waits is not None and total else None
+        return Report(
+            model=program.model, device=device, preset=preset_name(program.config),
+            config_hash=config_hash(program.config), samples=self._samples, macs=program.macs, cycles=total,
+            utilisation=utilisation(program.macs, total, program.config),
+            dram_bytes_read=self._read // self._samples, dram_bytes_written=self._written // self._samples,
+            seconds=seconds, dram_wait=waits, counters=dict(self._counters), layers=layers)
+
+
+def _table(program: Program, step: HwStep) -> InstructionTable:
+    code = program.image[step.code_offset : step.code_offset + step.count * INSTR_BYTES]
+    return InstructionTable.of(code, program.layer_index[step.first : step.first + step.count])
+
+
+def _layer(layer: Layer, cycles: int | None, program: Program) -> LayerReport:
+    share = utilisation(layer.macs, cycles, program.config)
+    return LayerReport(layer.name, layer.kind, layer.unit, layer.macs, cycles, share, layer.reason)

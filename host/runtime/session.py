@@ -1,0 +1,155 @@
+"""Sessions: load a network once, run it on a device as often as wanted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ...hw.config import AcceleratorConfig
+from ..compiler import compile_graph
+from ..devices.select import GOLDEN, check_device, open_accelerator
+from ..errors import UsageError
+from ..graph import Graph
+from ..program import Program
+from ..report import LayerReport, Report, config_hash, preset_name
+from .executor import Executor, GraphExecutor, ProgramExecutor
+from .measurement import Measurement
+from .network import check_configuration, configuration, load_network, program_configuration
+from .tensors import Arrays, TensorInfo, batch_inputs
+
+Progress = Callable[[int, int], None]
+"""Called with the samples that are done and the samples in all."""
+
+
+class Session:
+    """A network on a device.
+
+        session = Session("model.tflite", device="rtl", preset="edge")
+        outputs = session.run(samples)
+        print(session.last_report.cycles)
+
+    Args:
+        network: path of a model or of a compiled program, or one of them in memory.
+        device: "golden", "sim" or "rtl"; golden needs a model.
+        config: configuration of the core; else `preset` and `settings` make it, else it is the program's own or `edge`.
+        preset: name of a preset.
+        settings: `KEY=VALUE` changes of it.
+        status: called with one line before each slow step, such as compiling the RTL.
+
+    Raises:
+        SystolithError: the file, the configuration or the device cannot be used; the message says why.
+    """
+
+    def __init__(self, network: str | Path | Graph | Program, device: str = "sim", *,
+                 config: AcceleratorConfig | None = None, preset: str | None = None, settings: Sequence[str] = (),
+                 status: Callable[[str], None] | None = None) -> None:
+        check_device(device)
+        if config is not None and (preset is not None or settings):
+            raise UsageError("config must come alone, not with preset or settings; put the changes into config")
+        if isinstance(network, str | Path):
+            network = load_network(network)
+        self.device = device
+        self.last_report = None
+        self._closed = False
+        self._program: Program | None = None
+        self._executor: Executor
+        if isinstance(network, Program):
+            self.config = _config_for(network, config, preset, settings)
+        else:
+            self.config = config or configuration(preset, settings)
+        if device == GOLDEN:
+            if isinstance(network, Program):
+                raise UsageError("device golden must have the model, not a compiled program; give the .tflite file")
+            self._graph = network
+            self.inputs, self.outputs = (tuple(_tensor_info(network, name) for name in names)
+                                         for names in (network.inputs, network.outputs))
+            self._executor = GraphExecutor(network)
+            return
+        program = network if isinstance(network, Program) else compile_graph(network, self.config)
+        self._program = program
+        self.inputs, self.outputs = (tuple(TensorInfo(p.name, p.shape, p.dtype, p.scale, p.zero_point) for p in ports)
+                                     for ports in (program.inputs, program.outputs))
+        self._executor = ProgramExecutor(program, open_accelerator(device, self.config, program.dram_bytes, status))
+
+    inputs: tuple[TensorInfo, ...]
+    """Inputs of the network, in the model's order."""
+
+    outputs: tuple[TensorInfo, ...]
+    """Outputs of the network, in the model's order."""
+
+    last_report: Report | None
+    """Measurements of the last `run`, None before the first."""
+
+    def run(self, inputs: np.ndarray | Arrays, *, dequantize: bool = False,
+            progress: Progress | None = None) -> dict[str, np.ndarray]:
+        """Run one sample or a batch.
+
+        Args:
+            inputs: one array, or arrays by input name; each holds one sample of the input's shape, or N samples along
+                axis 0, in the input's dtype or in float32 to be quantised.
+            dequantize: return float32 reals instead of the outputs' own dtype.
+            progress: called after each sample.
+
+        Returns:
+            Outputs by name, samples along axis 0, in the outputs' dtype.
+
+        Raises:
+            ShapeError: a name, shape or dtype does not fit.
+            DeviceError: the accelerator stopped with an error; the session can still be used.
+            UsageError: the session is closed.
+        """
+        if self._closed:
+            raise UsageError("session must be open to run, not closed; make another one")
+        batch = batch_inputs(inputs, self.inputs)
+        samples = len(next(iter(batch.values())))
+        measurement = Measurement(self._program) if self._program else None
+        results: list[dict[str, np.ndarray]] = []
+        start = time.perf_counter()
+        for index in range(samples):
+            outputs, measured = self._executor.run({name: array[index : index + 1] for name, array in batch.items()})
+            results.append(outputs)
+            if measurement:
+                measurement.add(measured)
+            if progress:
+                progress(index + 1, samples)
+        seconds = time.perf_counter() - start
+        self.last_report = (measurement.report(self.device, seconds) if measurement
+                            else self._golden_report(samples, seconds))
+        stacked = {info.name: np.concatenate([result[info.name] for result in results]) for info in self.outputs}
+        return {info.name: info.to_real(stacked[info.name]) for info in self.outputs} if dequantize else stacked
+
+    def close(self) -> None:
+        """Give the device back; the session can no longer run."""
+        if not self._closed:
+            self._closed = True
+            self._executor.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def _golden_report(self, samples: int, seconds: float) -> Report:
+        graph = self._graph
+        layers = tuple(LayerReport(op.name, op.kind, "cpu", graph.macs(op), None, None) for op in graph.ops)
+        return Report(graph.name, self.device, preset_name(self.config), config_hash(self.config), samples,
+                      graph.macs(), None, None, None, None, seconds, layers=layers)
+
+
+def _tensor_info(graph: Graph, name: str) -> TensorInfo:
+    tensor = graph.tensors[name]
+    return TensorInfo.of(name, tensor.shape, tensor.dtype, tensor.quant)
+
+
+def _config_for(program: Program, config: AcceleratorConfig | None, preset: str | None,
+                settings: Sequence[str]) -> AcceleratorConfig:
+    if config is None:
+        return program_configuration(program, preset, settings)
+    check_configuration(program, config)
+    return config
