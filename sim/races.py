@@ -23,7 +23,10 @@ __all__ = ["Race", "find_races"]
 
 @dataclass(frozen=True)
 class Race:
-    """Instruction ``second`` must wait for ``first``, an earlier one of another unit, because of ``memory``."""
+    """Instruction ``second`` must wait for ``first``, an earlier one of another unit, because of ``memory``.
+
+    ``word`` is one word that both touch; of the accumulators, the half.
+    """
 
     first: int
     second: int
@@ -32,8 +35,9 @@ class Race:
     word: int
 
     def __str__(self) -> str:
+        place = "half" if self.memory == "acc" else "word"
         return (f"instruction {self.second} must wait for instruction {self.first} ({self.unit.name}): "
-                f"both touch {self.memory} word {self.word}")
+                f"both touch {self.memory} {place} {self.word}")
 
 
 class _History:

@@ -132,6 +132,7 @@ def run_at_random(steps: Sequence[Step], memories: Memories, queue_depth: int, s
     rng = random.Random(seed)
     core = _Core(steps, memories, queue_depth, rng)
     priority = list(range(_EVENTS))
+    rng.shuffle(priority)
     while sum(core.retired) < len(steps):
         if rng.randrange(_STEADY) == 0:
             rng.shuffle(priority)
