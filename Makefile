@@ -41,6 +41,7 @@ lint: $(READY) ## check style and types
 	MYPYPATH=$(TYPED) $(BIN)/mypy $(addprefix -p systolith.,$(wildcard hw sim host models examples))
 
 wheel: $(READY) ## build dist/*.whl
+	rm -rf build/lib build/bdist.* dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 lock: ## pin in requirements-dev.txt what pyproject.toml resolves to today

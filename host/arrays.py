@@ -49,8 +49,12 @@ def save(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
         OSError: the file cannot be written.
     """
     check_path(path, list(outputs))
-    with path.open("wb") as file:  # an open file: NumPy would append a suffix to a name
-        if path.suffix == ".npz":
-            np.savez(file, **dict(outputs))  # type: ignore[arg-type]  # NumPy types it as its own option
-        else:
+    if path.suffix == ".npz":
+        # Not `np.savez`: tensor names would be its keyword arguments, and some would collide with its own.
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, array in outputs.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array)
+    else:
+        with path.open("wb") as file:  # `np.save` would append a suffix to a path
             np.save(file, *outputs.values())

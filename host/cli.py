@@ -118,16 +118,18 @@ def run_command(network: Path, source: Path, output: Path | None, device: str, p
     inputs = arrays.load(source)
     for path in filter(None, (output, report)):
         _check_writable(path)
-    with Session(network, device, preset=preset, settings=settings) as session:
-        if output is not None:
-            arrays.check_path(output, [info.name for info in session.outputs])
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("running", total=None)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("loading", total=None)
+        with Session(network, device, preset=preset, settings=settings,
+                     status=lambda line: bar.update(task, description=line)) as session:
+            if output is not None:
+                arrays.check_path(output, [info.name for info in session.outputs])
+            bar.update(task, description="running")
             results = session.run(inputs, progress=lambda done, total: bar.update(task, completed=done, total=total))
-        measured = session.last_report
-        assert measured is not None, "a session that ran has a report"
+            measured = session.last_report
+    assert measured is not None, "a session that ran has a report"
     if output is not None:
         arrays.save(output, results)
     if report is not None:
@@ -172,4 +174,6 @@ def _check_writable(path: Path) -> None:
 
 
 def _print(renderable: Any) -> None:
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(renderable)
+    # Tensor names may look like markup or emoji codes.
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False, highlight=False).print(
+        renderable)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...hw.config import AcceleratorConfig
+from ...hw.csr import Counter
 from ...hw.isa import Unit
 from ...sim.rtl.device import CoreError, CoreTimeout, RtlCore
 from ..errors import DeviceError
@@ -47,7 +48,9 @@ class RtlAccelerator(Accelerator):
             raise DeviceError(f"{error}; compile the model again", int(error.code), error.address) from error
         except (CoreTimeout, RuntimeError) as error:
             raise DeviceError(f"the rtl device failed: {error}") from error
-        return RunResult(result.cycles, result.counters, _trace(result.issue), _trace(result.retire))
+        read, written = (result.counters[counter.name] * self.config.word_bytes  # they count beats
+                         for counter in (Counter.DRAM_READ, Counter.DRAM_WRITE))
+        return RunResult(read, written, result.cycles, result.counters, _trace(result.issue), _trace(result.retire))
 
     def close(self) -> None:
         self._core.close()

@@ -1,0 +1,216 @@
+"""The command line as a contract: what it prints and writes, and how it refuses what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from systolith.host.cli import main
+from systolith.host.report import config_hash
+from systolith.host.runtime import Session
+from systolith.hw.config import AcceleratorConfig
+from systolith.models.zoo import digits
+
+MODEL = digits.model_path()
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "digits.sysl"
+    assert status("compile", MODEL, "-o", path, "--preset", "tiny") == 0
+    return path
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(1).integers(-128, 128, (3, 8, 8, 1), np.int8))
+    return path
+
+
+def status(*args: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(arg) for arg in args])
+    return int(stop.value.code or 0)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """Run a command that must fail; return the one line that it says."""
+    capsys.readouterr()
+    assert status(*args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1 and err.endswith("\n"), err
+    assert err.startswith("systolith: error: ") and "Traceback" not in err
+    return err
+
+
+def golden(images: Path) -> np.ndarray:
+    (expected,) = Session(MODEL, "golden").run(np.load(images)).values()
+    return expected
+
+
+def test_model_and_program_give_the_golden_bytes(tmp_path: Path, images: Path, program: Path) -> None:
+    for network in (MODEL, program):
+        assert status("run", network, "--input", images, "--output", tmp_path / "y.npy", "--device", "sim") == 0
+        found = np.load(tmp_path / "y.npy")
+        assert found.dtype == np.int8
+        np.testing.assert_array_equal(found, golden(images))
+
+
+def test_outputs_go_by_name_into_an_npz_file(tmp_path: Path, images: Path) -> None:
+    assert status("run", MODEL, "--input", images, "--output", tmp_path / "y.npz", "--device", "golden") == 0
+
+    with np.load(tmp_path / "y.npz") as found:
+        np.testing.assert_array_equal(found["probabilities"], golden(images))
+
+
+def test_inputs_may_come_by_name_and_as_reals(tmp_path: Path, images: Path) -> None:
+    real = (np.load(images).astype(np.float32) + 128) * digits.INPUT_SCALE
+    np.savez(tmp_path / "x.npz", image=real)
+
+    assert status("run", MODEL, "--input", tmp_path / "x.npz", "--output", tmp_path / "y.npy") == 0
+
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), golden(images))
+
+
+@pytest.mark.parametrize("device", ["golden", "sim"])
+def test_report_has_the_promised_keys(tmp_path: Path, images: Path, device: str) -> None:
+    assert status("run", MODEL, "--input", images, "--device", device, "--report", tmp_path / "r.json") == 0
+
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert {"model", "device", "preset", "config_hash", "samples", "macs", "cycles", "utilisation", "dram_bytes_read",
+            "dram_bytes_written", "seconds", "layers"} <= set(report)
+    assert (report["model"], report["device"], report["preset"]) == (MODEL.stem, device, "edge")
+    assert report["config_hash"] == config_hash(AcceleratorConfig.preset("edge"))
+    assert report["samples"] == 3
+    assert report["macs"] == sum(layer["macs"] for layer in report["layers"]) > 0
+    assert all({"name", "op", "macs", "cycles", "utilisation", "unit"} <= set(layer) for layer in report["layers"])
+    assert {layer["unit"] for layer in report["layers"]} <= {"array", "vector", "cpu"}
+
+
+def test_memory_timing_may_change_after_compilation(tmp_path: Path, images: Path, program: Path) -> None:
+    assert status("run", program, "--input", images, "--preset", "tiny", "--set", "dram_latency=77") == 0
+    assert status("run", program, "--input", images, "--set", "dram_bandwidth=3") == 0
+
+
+def test_info_names_operators_and_what_runs_on_the_cpu(capsys: pytest.CaptureFixture[str], program: Path) -> None:
+    for args in (("info", MODEL, "--preset", "tiny"), ("info", program)):
+        assert status(*args) == 0
+        out = capsys.readouterr().out
+        for word in ("CONV_2D", "1x8x8x1", "1x10", "147,456", "322,880", "on the CPU: SOFTMAX"):
+            assert word in out
+
+
+def test_disasm_prints_one_line_per_instruction(capsys: pytest.CaptureFixture[str], program: Path) -> None:
+    assert status("disasm", program) == 0
+
+    out = capsys.readouterr().out
+    for opcode in ("LOAD", "COMPUTE", "REQUANT", "ADD", "POOL", "STORE"):
+        assert opcode in out
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ((), ("compile",), ("run",), ("info",), ("disasm",)):
+        assert status(*command, "--help") == 0
+        assert "Example" in capsys.readouterr().out
+
+
+def test_reader_that_stops_early_is_no_error(program: Path) -> None:
+    command = [sys.executable, "-c", "from systolith.host.cli import main; main()", "disasm", str(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=os.sep) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize(("args", "message"), [
+    ((), "Missing command"),
+    (("fly",), "No such command 'fly'"),
+    (("run",), "Missing argument 'MODEL|PROGRAM'"),
+    (("run", MODEL), "Missing option '--input'"),
+    (("run", MODEL, "--input", "{x}", "--fast"), "No such option"),
+    (("compile", MODEL), "Missing option"),
+    (("run", MODEL, "--input", "{x}", "--device", "gpu"), "device must be one of golden, sim, rtl, not 'gpu'"),
+    (("run", MODEL, "--input", "{x}", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
+    (("run", MODEL, "--input", "{x}", "--set", "rows=3"), "rows must be a power of two between 2 and 64, not 3"),
+    (("run", MODEL, "--input", "{x}", "--set", "rows"), "setting must be KEY=VALUE"),
+    (("run", MODEL, "--input", "{x}", "--set", "cows=3"), "setting 'cows' must be one of"),
+    (("run", MODEL, "--input", "{x}", "--set", "rows=many"), "rows must be an integer"),
+    (("run", "{tmp}/none.tflite", "--input", "{x}"), "No such file"),
+    (("run", MODEL, "--input", "{tmp}/none.npy"), "No such file"),
+    (("run", MODEL, "--input", MODEL), "must be a NumPy .npy or .npz file"),
+    (("run", MODEL, "--input", "{x}", "--output", "{tmp}/none/y.npy"), "create it"),
+    (("run", MODEL, "--input", "{x}", "--output", "{tmp}"), "must be a file, not a folder"),
+    (("run", MODEL, "--input", "{x}", "--report", "{tmp}/none/r.json"), "create it"),
+    (("compile", MODEL, "-o", "{tmp}/none/p.sysl"), "create it"),
+    (("run", "{x}", "--input", "{x}"), "not a TFLite model"),
+    (("disasm", MODEL), "not a compiled program"),
+    (("compile", "{program}", "-o", "{tmp}/p.sysl"), "must be a model, not a compiled program"),
+    (("run", "{program}", "--input", "{x}", "--preset", "edge"), "compiled for configuration"),
+    (("run", "{program}", "--input", "{x}", "--set", "act_kib=256"), "act_kib 64 instead of 256"),
+    (("run", "{program}", "--input", "{x}", "--device", "golden"), "golden must have the model"),
+    (("info", "{tmp}/none.tflite"), "No such file"),
+])
+def test_wrong_usage_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, images: Path,
+                                            program: Path, args: tuple[object, ...], message: str) -> None:
+    filled = [str(arg).format(tmp=tmp_path, x=images, program=program) for arg in args]
+
+    assert message in refusal(capsys, *filled)
+
+
+@pytest.mark.parametrize(("array", "message"), [
+    (np.zeros((3, 8, 8, 3), np.int8), "must have shape (1, 8, 8, 1), or (N, 8, 8, 1) for N samples"),
+    (np.zeros(7, np.int8), "must have shape"),
+    (np.zeros((0, 8, 8, 1), np.int8), "at least one sample"),
+    (np.zeros((1, 8, 8, 1), np.int32), "not int32"),
+    (np.zeros((1, 8, 8, 1), np.complex64), "not complex64"),
+    (np.full((1, 8, 8, 1), np.nan, np.float32), "NaN"),
+], ids=["channels", "rank", "none", "int32", "complex", "nan"])
+def test_wrong_input_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, array: np.ndarray,
+                                            message: str) -> None:
+    np.save(tmp_path / "x.npy", array)
+
+    assert message in refusal(capsys, "run", MODEL, "--input", tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("size", [0, 3, 8, 100, 5_000, -1])
+def test_truncated_model_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, size: int) -> None:
+    (tmp_path / "cut.tflite").write_bytes(MODEL.read_bytes()[:size])
+
+    refusal(capsys, "info", tmp_path / "cut.tflite")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_random_bytes_are_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, seed: int) -> None:
+    raw = np.random.default_rng(seed).bytes(4096)
+    (tmp_path / "random.tflite").write_bytes(raw[:4] + b"TFL3" + raw[8:] if seed % 2 else raw)
+
+    refusal(capsys, "run", tmp_path / "random.tflite", "--input", tmp_path / "random.tflite")
+    refusal(capsys, "info", tmp_path / "random.tflite")
+
+
+@pytest.mark.parametrize("position", [0, 8, 12, 20, 60, 1_000, -1])
+def test_program_with_a_flipped_bit_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                                                           images: Path, program: Path, position: int) -> None:
+    raw = bytearray(program.read_bytes())
+    raw[position] ^= 0x10
+    (tmp_path / "flipped.sysl").write_bytes(raw)
+
+    refusal(capsys, "run", tmp_path / "flipped.sysl", "--input", images)
+
+
+@pytest.mark.parametrize("size", [9, 40, 200, -1])
+def test_truncated_program_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path, program: Path,
+                                                  size: int) -> None:
+    (tmp_path / "cut.sysl").write_bytes(program.read_bytes()[:size])
+
+    refusal(capsys, "disasm", tmp_path / "cut.sysl")
