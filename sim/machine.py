@@ -93,14 +93,17 @@ class Machine:
     def steps(self, program_addr: int, count: int, base: int = 0) -> Sequence[Step]:
         """Return the prepared instructions of the program at DRAM byte ``base + program_addr``.
 
-        They are kept between calls while the bytes stay the same. Raises ``ValueError`` for a negative count or a
-        misaligned address.
+        They are kept between calls while the bytes stay the same. Raises ``ValueError`` for a negative count or
+        address, ``MachineError`` with code ADDRESS for an address that is not aligned to an instruction.
         """
         if count < 0:
             raise ValueError(f"count must not be negative, not {count}")
         start = base + program_addr
-        if start < 0 or start % self.config.word_bytes:
-            raise ValueError(f"program address must be a multiple of {self.config.word_bytes}, not {start}")
+        if start < 0:
+            raise ValueError(f"program address must not be negative, not {start}")
+        if start % INSTR_BYTES:
+            raise MachineError(ErrorCode.ADDRESS, None, 0,
+                               f"program address must be a multiple of {INSTR_BYTES}, not {start:#x}")
         code = self.dram[start:start + count * INSTR_BYTES].tobytes()
         key = (code, count, base)
         steps = self._cache.get(key)

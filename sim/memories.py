@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
 
-__all__ = ["FILL", "Memories", "MemoryName", "Region", "Words", "extent", "gather", "grid", "rows_of", "take"]
+__all__ = ["ADDRESS_SPACE", "FILL", "Memories", "MemoryName", "Region", "Words", "extent", "gather", "grid",
+           "rows_of", "take"]
 
 MemoryName: TypeAlias = Literal["dram", "act", "wgt", "param", "acc"]
 Words: TypeAlias = slice | npt.NDArray[np.int32]
@@ -16,8 +17,9 @@ Words: TypeAlias = slice | npt.NDArray[np.int32]
 #: Word index of a tap that lies in the padding. Python's last element: the spare word behind the activation buffer.
 FILL = -1
 
-#: Activation addresses of window operations are computed modulo this.
+#: The address walkers of COMPUTE and VECTOR are 20 bits wide, their image coordinates 14 bits and signed.
 ADDRESS_SPACE = 1 << 20
+_COORD_SPACE = 1 << 14
 
 
 class Memories:
@@ -75,10 +77,20 @@ def rows_of(starts: npt.NDArray[np.int64], length: int) -> Words:
 
 
 def grid(base: int, step_y: int, step_x: int, height: int, width: int) -> Words:
-    """Return ``base + y * step_y + x * step_x`` for every pixel: a slice when contiguous, else [height * width]."""
-    if (width == 1 or step_x == 1) and (height == 1 or step_y == width):
-        return slice(base, base + height * width)
-    return (base + step_y * np.arange(height)[:, None] + step_x * np.arange(width)).astype(np.int32).reshape(-1)
+    """Return ``base + y * step_y + x * step_x`` for every pixel: a slice when contiguous, else [height * width].
+
+    Addresses wrap modulo 2^20.
+    """
+    end = base + height * width
+    if (width == 1 or step_x == 1) and (height == 1 or step_y == width) and end <= ADDRESS_SPACE:
+        return slice(base, end)
+    words = base + step_y * np.arange(height)[:, None] + step_x * np.arange(width)
+    return (words % ADDRESS_SPACE).astype(np.int32).reshape(-1)
+
+
+def _coordinates(start: int, outer: npt.NDArray[np.int64], inner: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    half = _COORD_SPACE // 2
+    return (start + outer[:, None] + inner + half) % _COORD_SPACE - half
 
 
 def gather(f: dict[str, int], blocks: int, dil_y: int, dil_x: int) -> npt.NDArray[np.int32]:
@@ -86,12 +98,12 @@ def gather(f: dict[str, int], blocks: int, dil_y: int, dil_x: int) -> npt.NDArra
 
     ``f`` holds the fields that COMPUTE and POOL share. Taps outside the image are ``FILL``.
     """
-    y, x = np.arange(f["out_h"])[:, None], np.arange(f["out_w"])[:, None]
+    y, x = np.arange(f["out_h"]), np.arange(f["out_w"])
     ky, kx = np.arange(f["kh"]), np.arange(f["kw"])
-    iy = f["iy0"] + y * f["stride_y"] + ky * dil_y
-    ix = f["ix0"] + x * f["stride_x"] + kx * dil_x
-    row = f["in_base"] + y * f["step_y"] + ky * f["tap_y"]
-    column = x * f["step_x"] + kx * f["tap_x"]
+    iy = _coordinates(f["iy0"], y * f["stride_y"], ky * dil_y)
+    ix = _coordinates(f["ix0"], x * f["stride_x"], kx * dil_x)
+    row = f["in_base"] + y[:, None] * f["step_y"] + ky * f["tap_y"]
+    column = x[:, None] * f["step_x"] + kx * f["tap_x"]
     words = row[:, None, :, None, None] + column[None, :, None, :, None] + np.arange(blocks)
     words %= ADDRESS_SPACE
     inside_y, inside_x = (iy >= 0) & (iy < f["in_h"]), (ix >= 0) & (ix < f["in_w"])

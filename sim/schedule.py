@@ -118,7 +118,7 @@ class _Core:
         return self.start(event) if event < _UNITS else self.retire(event - _UNITS)
 
     def stuck(self) -> MachineError:
-        step = min((queue[0] for queue in self.queues if queue), key=lambda step: step.index)
+        step = next(queue[0] for queue in self.queues if queue)  # the unit that the core's watchdog would name
         full = f", {self.next - step.index - 1} later instructions dispatched" if self.next < len(self.steps) else ""
         return _deadlock(step, self.retired, f"retired and nothing running{full}")
 

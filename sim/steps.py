@@ -16,7 +16,7 @@ from ..hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS, Buffer, ErrorCode, Opcode, Poo
 from ..models.quantise import requantize
 from .decode import Instruction
 from .errors import MachineError
-from .memories import FILL, Memories, MemoryName, Region, Words, extent, gather, grid, rows_of, take
+from .memories import ADDRESS_SPACE, FILL, Memories, MemoryName, Region, Words, extent, gather, grid, rows_of, take
 
 __all__ = ["Broken", "Step", "prepare"]
 
@@ -30,7 +30,8 @@ class Step(ABC):
 
     ``unit`` is ``None`` when the dispatcher itself refuses the instruction. ``reads`` and ``writes`` are the memory
     words touched; ``acc_half`` is the accumulator half used by COMPUTE and REQUANT, else ``None``. ``pixel_words`` and
-    ``dram_words`` are words streamed into the array and words moved over the bus.
+    ``dram_words`` are words streamed into the array and words moved over the bus. A step that its unit would refuse
+    cannot be made: the constructors raise ``MachineError``, fields first, then addresses, then banks.
     """
 
     error_of: ClassVar[dict[MemoryName, ErrorCode]] = {}
@@ -67,10 +68,14 @@ class Step(ABC):
             if not self.instruction.fields[name]:
                 raise self.fail(ErrorCode.FIELD, f"{name} must be positive, not 0")
 
-    def require_shift(self, name: str, low: int, high: int) -> None:
-        if low < -31 or high > MAX_LEFT_SHIFT:
-            raise self.fail(ErrorCode.FIELD,
-                            f"{name} must be between -31 and {MAX_LEFT_SHIFT}, not {low if low < -31 else high}")
+    def require_scale(self, mult: npt.ArrayLike, shift: npt.ArrayLike, name: str = "") -> None:
+        """Raise FIELD for a scale that the requantiser lacks; the core itself would drop the excess bits."""
+        highest, shifts = int(np.max(mult)), np.asarray(shift)
+        if highest >= 1 << 31:
+            raise self.fail(ErrorCode.FIELD, f"{name}mult must be below 2^31, not {highest}")
+        wrong = shifts[(shifts < -31) | (shifts > MAX_LEFT_SHIFT)]
+        if wrong.size:
+            raise self.fail(ErrorCode.FIELD, f"{name}shift must be between -31 and {MAX_LEFT_SHIFT}, not {wrong[0]}")
 
     def require_end(self, memory: MemoryName, end: int) -> None:
         """Raise ADDRESS unless words up to ``end`` exist; done before an index array of that size is made."""
@@ -94,8 +99,12 @@ class Step(ABC):
         """Return the words of an out_h x out_w image in the activation buffer, row by row."""
         f = self.instruction.fields
         base, step_y, step_x = f[name], f[f"{name}_step_y"], f[f"{name}_step_x"]
-        self.require_end("act", base + (f["out_h"] - 1) * step_y + (f["out_w"] - 1) * step_x + 1)
-        return grid(base, step_y, step_x, f["out_h"], f["out_w"])
+        end = base + (f["out_h"] - 1) * step_y + (f["out_w"] - 1) * step_x + 1
+        if end <= ADDRESS_SPACE:  # nothing wraps: spare the array of a hopeless image
+            self.require_end("act", end)
+        words = grid(base, step_y, step_x, f["out_h"], f["out_w"])
+        self.require_end("act", extent(words).end)
+        return words
 
     def check_banks(self) -> None:
         """Raise BANK unless the header's masks cover every activation bank that is touched."""
@@ -268,7 +277,7 @@ class Requant(VectorStep):
         planes = m.param[self.param]
         bias, mult = np.ascontiguousarray(planes[:8].T).view("<i4").T
         shift = planes[8].view(np.int8)
-        self.require_shift("requantisation shift", int(shift.min()), int(shift.max()))
+        self.require_scale(mult.view(np.uint32), shift)
         return self.finish(requantize(m.acc[self.acc] + bias, mult, shift))
 
 
@@ -278,8 +287,8 @@ class Add(VectorStep):
     def __init__(self, config: AcceleratorConfig, instruction: Instruction):
         super().__init__(config, instruction)
         f = instruction.fields
-        for name in ("a_shift", "b_shift", "y_shift"):
-            self.require_shift(name, f[name], f[name])
+        for name in ("a_", "b_", "y_"):
+            self.require_scale(f[f"{name}mult"], f[f"{name}shift"], name)
         self.a, self.b = self.image("a"), self.image("b")
         self.reads = [Region("act", self.a), Region("act", self.b)]
 
@@ -301,8 +310,10 @@ class Pool(Windowed, VectorStep):
         if f["mode"] > max(PoolMode):
             raise self.fail(ErrorCode.FIELD, f"mode must be at most {max(PoolMode)}, not {f['mode']}")
         self.mode = PoolMode(f["mode"])
-        if self.mode == PoolMode.SUM:
-            self.require_shift("shift", f["shift"], f["shift"])
+        if self.mode != PoolMode.MAX:
+            self.require_scale(f["mult"], f["shift"])
+        if self.mode == PoolMode.AVERAGE and f["shift"]:
+            raise self.fail(ErrorCode.FIELD, f"shift of an average must be 0, not {f['shift']}")
         self.words = self.windows(1, 1, 1)
         self.reads = [Region("act", self.words)]
 

@@ -40,6 +40,8 @@ WRONG = [
     (F, Opcode.POOL, POOL | {"kw": 0}, "kw must be positive, not 0"),
     (F, Opcode.POOL, POOL | {"mode": 3}, "mode must be at most 2, not 3"),
     (F, Opcode.POOL, POOL | {"mode": 1, "shift": 8}, "shift must be between -31 and 7, not 8"),
+    (F, Opcode.POOL, POOL | {"mode": 1, "mult": 1 << 31}, "mult must be below 2^31, not 2147483648"),
+    (F, Opcode.POOL, POOL | {"mode": 2, "shift": -1}, "shift of an average must be 0, not -1"),
     (A, Opcode.POOL, POOL | {"in_base": TINY.act_words - 1, "kw": 2, "tap_x": 1}, "act address must be below"),
 ]
 
@@ -82,8 +84,8 @@ def test_bank_masks_must_cover_exactly_what_is_touched(opcode, header, fields, r
 
 def test_requant_refuses_a_shift_that_the_hardware_lacks():
     m = machine()
-    m.param[8] = 8
-    with pytest.raises(MachineError, match="requantisation shift must be between -31 and 7, not 8") as caught:
+    m.param[:8], m.param[8] = 0, 8
+    with pytest.raises(MachineError, match="REQUANT: shift must be between -31 and 7, not 8") as caught:
         run_one(m, Opcode.REQUANT, **ONE)
     assert (caught.value.code, caught.value.unit) == (F, Unit.VECTOR)
 
@@ -111,15 +113,21 @@ def test_illegal_opcode_stops_the_dispatcher(order):
 
 def test_program_beyond_dram_is_a_bus_error():
     m = machine()
-    m.write((1 << 16) - 96, encode(Opcode.LOAD, ALL_BANKS, **LOAD))
+    m.write((1 << 16) - 64, encode(Opcode.LOAD, ALL_BANKS, **LOAD))
     with pytest.raises(MachineError) as caught:
-        m.run((1 << 16) - 96, 2)
+        m.run((1 << 16) - 64, 2)
     assert (caught.value.code, caught.value.index) == (ErrorCode.AXI_READ, 1)
+
+
+def test_program_must_be_aligned_to_an_instruction():
+    with pytest.raises(MachineError, match="program address must be a multiple of 64, not 0x20") as caught:
+        machine().run(32, 1)
+    assert (caught.value.code, caught.value.index) == (A, 0)
 
 
 @pytest.mark.parametrize("call, message", [
     (lambda: Machine(TINY, 6), "dram_bytes must be a positive multiple of 4 up to 2^32, not 6"),
-    (lambda: machine().run(2, 1), "program address must be a multiple of 4, not 2"),
+    (lambda: machine().run(-64, 1), "program address must not be negative, not -64"),
     (lambda: machine().run(0, -1), "count must not be negative, not -1"),
     (lambda: machine().run(0, 0, order="any"), "order must be 'program' or 'random', not 'any'"),
 ])

@@ -128,6 +128,14 @@ def test_add_rescales_both_operands():
     assert np.array_equal(m.act, expected)
 
 
+def test_images_step_backwards_by_wrapping_addresses():
+    m = machine()
+    expected = m.act[:4].copy()
+    backwards = {"out_h": 4, "out_w": 1, "step_y": 2**20 - 1, "in_base": 3}
+    run_one(m, Opcode.POOL, **backwards, in_h=1, in_w=1, kh=1, kw=1, dst=103, dst_step_y=2**20 - 1, lo=-128, hi=127)
+    assert np.array_equal(m.act[100:104], expected)
+
+
 def _average(total: int, f: dict[str, int]) -> int:
     total += f["half"] if total > 0 else -f["half"]
     return clamp((total * f["mult"] >> 31) + (total < 0), f)
@@ -148,6 +156,7 @@ def test_pool_reduces_windows(mode, kernel, stride, pads):
     f = window(50, 8, 7, 3, kernel, stride, pads, (1, 1), (3, 4), fill=-9)
     f |= {"dst": 1000, "dst_step_y": 5, "dst_step_x": 1, "zp": 2, "lo": -90, "hi": 110, "mode": mode}
     f |= {"bias": -300, "mult": 1500000000, "shift": -3, "half": kernel[0] * kernel[1] // 2}
+    f |= {"shift": 0} if mode == PoolMode.AVERAGE else {}
     expected = m.act.copy()
     for y, x in np.ndindex(3, 4):
         taps = [tap(m.act, f, y, x, ky, kx) for ky, kx in np.ndindex(*kernel)]
