@@ -68,7 +68,7 @@ def dram_wait_cycles(table: InstructionTable, result: RunResult) -> int | None:
     compute = table.units == Unit.COMPUTE
     issue, retire = result.issue[Unit.COMPUTE], result.retire[Unit.COMPUTE]
     ready = {unit: np.concatenate([[0], result.retire[unit]])[table.waits[compute, unit]] for unit in Unit}
-    free = np.concatenate([[0], retire[:-1]])
+    free = np.concatenate([[0], retire])[:-1]
     others = np.maximum.reduce([free, *(ready[unit] for unit in Unit if unit != Unit.LOAD)])
     return int(np.maximum(0, np.minimum(issue, ready[Unit.LOAD]) - others).sum())
 

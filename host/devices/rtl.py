@@ -33,7 +33,8 @@ class RtlAccelerator(Accelerator):
         try:
             self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress)
         except RuntimeError as error:
-            raise DeviceError(f"the rtl device cannot start: {error}") from error
+            first, *rest = str(error).splitlines()  # a failed build comes with the tail of its log
+            raise DeviceError(f"the rtl device cannot start: {'; '.join([first.rstrip(':'), *rest[-1:]])}") from error
 
     def write(self, address: int, data: bytes) -> None:
         self._core.write(address, data)
