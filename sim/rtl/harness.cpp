@@ -1,0 +1,268 @@
+// The Verilated core, a DRAM on its AXI4 port and a CSR master on its AXI4-Lite port, behind a C interface.
+//
+// Each cycle costs two evaluations: inputs settle while the clock is low, outputs are sampled, then the clock rises with
+// the inputs unchanged. Everything the DRAM drives is registered, so no third evaluation is needed.
+//
+// Compiled with -DWORD_BYTES=<bytes per beat>; with -DWAVES, VCD waves can be recorded.
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "Vcore.h"
+#include "dram.hpp"
+#include "verilated.h"
+#ifdef WAVES
+#include "verilated_vcd_c.h"
+#endif
+
+// Verilator spells a double underscore inside a name as `___05F`.
+#define BUS(pin) top_->bus___05F##pin
+#define CSR(pin) top_->csr___05F##pin
+
+namespace {
+
+constexpr unsigned UNITS = 4;
+constexpr unsigned RESET_CYCLES = 4;
+constexpr unsigned CSR_LIMIT = 1000; // cycles until an AXI4-Lite access counts as dead
+using Memory = Dram<WORD_BYTES>;
+
+enum Event { ISSUE = 0, RETIRE = 1, EVENTS };
+enum Fault { READ_ERROR, WRITE_ERROR, NO_READ_DATA, NO_WRITE_RESPONSE, NO_ACCEPT };
+
+class Harness {
+public:
+    Harness(uint64_t dram_bytes, const char* waves)
+        : memory_(static_cast<uint8_t*>(std::calloc(dram_bytes, 1)), &std::free), dram(memory_.get(), dram_bytes) {
+        context_.reset(new VerilatedContext);
+        context_->randReset(0);
+#ifdef WAVES
+        if (waves && *waves) {
+            context_->traceEverOn(true);
+            waves_.reset(new VerilatedVcdC);
+        }
+#endif
+        top_.reset(new Vcore(context_.get(), "core"));
+#ifdef WAVES
+        if (waves_) {
+            top_->trace(waves_.get(), 99);
+            waves_->open(waves);
+        }
+#else
+        (void)waves;
+#endif
+    }
+
+    ~Harness() {
+        top_->final();
+#ifdef WAVES
+        if (waves_) waves_->close();
+#endif
+    }
+
+    uint8_t* memory() { return memory_.get(); }
+    uint64_t now() const { return cycle_; }
+
+    void reset() {
+        CSR(awvalid) = CSR(wvalid) = CSR(arvalid) = 0;
+        CSR(bready) = CSR(rready) = 0;
+        top_->rst = 1;
+        for (unsigned i = 0; i < RESET_CYCLES; i++) {
+            dram.reset();
+            step();
+        }
+        top_->rst = 0;
+        dram.reset();
+        dram.forget_violation();
+        forget_events();
+    }
+
+    // Run until the interrupt is high (1) or `limit` cycles have passed (0).
+    int run(uint64_t limit) {
+        for (uint64_t i = 0; i < limit; i++)
+            if (step()) return 1;
+        return 0;
+    }
+
+    // Return the AXI response, or -1 when the slave does not answer.
+    int csr_write(uint32_t address, uint32_t data) {
+        CSR(awaddr) = address;
+        CSR(awvalid) = 1;
+        CSR(wdata) = data;
+        CSR(wstrb) = 15;
+        CSR(wvalid) = 1;
+        CSR(bready) = 1;
+        for (unsigned i = 0; i < CSR_LIMIT; i++) {
+            settle();
+            const bool aw = CSR(awvalid) && CSR(awready), w = CSR(wvalid) && CSR(wready);
+            const bool b = CSR(bvalid);
+            const int response = CSR(bresp);
+            rise();
+            if (aw) CSR(awvalid) = 0;
+            if (w) CSR(wvalid) = 0;
+            if (b) {
+                CSR(bready) = 0;
+                return response;
+            }
+        }
+        return -1;
+    }
+
+    int csr_read(uint32_t address, uint32_t* data) {
+        CSR(araddr) = address;
+        CSR(arvalid) = 1;
+        CSR(rready) = 1;
+        for (unsigned i = 0; i < CSR_LIMIT; i++) {
+            settle();
+            const bool ar = CSR(arvalid) && CSR(arready), r = CSR(rvalid);
+            const int response = CSR(rresp);
+            *data = CSR(rdata);
+            rise();
+            if (ar) CSR(arvalid) = 0;
+            if (r) {
+                CSR(rready) = 0;
+                return response;
+            }
+        }
+        return -1;
+    }
+
+    const std::vector<uint64_t>& events(unsigned unit, unsigned kind) const { return events_[kind][unit]; }
+    void forget_events() {
+        for (auto& kind : events_)
+            for (auto& cycles : kind) cycles.clear();
+    }
+
+private:
+    std::unique_ptr<uint8_t, decltype(&std::free)> memory_;
+    std::unique_ptr<VerilatedContext> context_;
+    std::unique_ptr<Vcore> top_;
+#ifdef WAVES
+    std::unique_ptr<VerilatedVcdC> waves_;
+#endif
+    uint64_t cycle_ = 0;
+    std::vector<uint64_t> events_[EVENTS][UNITS];
+    Memory::MasterPins master_;
+
+public:
+    Memory dram;
+
+private:
+    // One cycle; the value of the interrupt before its rising edge.
+    bool step() {
+        settle();
+        const bool irq = top_->irq;
+        rise();
+        return irq;
+    }
+
+    void settle() {
+        const Memory::SlavePins& s = dram.pins();
+        BUS(arready) = s.arready;
+        BUS(awready) = s.awready;
+        BUS(wready) = s.wready;
+        BUS(rvalid) = s.rvalid;
+        BUS(rlast) = s.rlast;
+        BUS(rresp) = s.rresp;
+        // Verilator keeps a port of any width as little-endian 8, 16, 32 or 64-bit words.
+        static_assert(sizeof(BUS(rdata)) >= WORD_BYTES, "WORD_BYTES does not match the core");
+        std::memcpy(&BUS(rdata), s.rdata, WORD_BYTES);
+        BUS(bvalid) = s.bvalid;
+        BUS(bresp) = s.bresp;
+        top_->clk = 0;
+        top_->eval();
+        dump(0);
+    }
+
+    void rise() {
+        sample(master_.ar, BUS(arvalid), BUS(araddr), BUS(arlen), BUS(arsize),
+               BUS(arburst));
+        sample(master_.aw, BUS(awvalid), BUS(awaddr), BUS(awlen), BUS(awsize),
+               BUS(awburst));
+        master_.w.valid = BUS(wvalid);
+        if (master_.w.valid) {
+            master_.w.last = BUS(wlast);
+            master_.w.strb = BUS(wstrb);
+            std::memcpy(master_.w.data, &BUS(wdata), WORD_BYTES);
+        }
+        master_.rready = BUS(rready);
+        master_.bready = BUS(bready);
+        if (top_->issue | top_->retire) record();
+        top_->clk = 1;
+        top_->eval();
+        dump(1);
+        dram.clock(master_);
+        cycle_++;
+    }
+
+    static void sample(Memory::AddressPins& pins, bool valid, uint32_t addr, uint8_t len, uint8_t size, uint8_t burst) {
+        pins.valid = valid;
+        if (!valid) return;
+        pins.addr = addr;
+        pins.len = len;
+        pins.size = size;
+        pins.burst = burst;
+    }
+
+    void record() {
+        for (unsigned unit = 0; unit < UNITS; unit++) {
+            if (top_->issue >> unit & 1) events_[ISSUE][unit].push_back(cycle_);
+            if (top_->retire >> unit & 1) events_[RETIRE][unit].push_back(cycle_);
+        }
+    }
+
+    void dump(unsigned half) {
+#ifdef WAVES
+        if (waves_) waves_->dump(2 * cycle_ + half);
+#else
+        (void)half;
+#endif
+    }
+};
+
+} // namespace
+
+extern "C" {
+
+// `waves` may be null. Null when the memory cannot be had.
+void* systolith_create(uint64_t dram_bytes, const char* waves) {
+    std::unique_ptr<Harness> h(new Harness(dram_bytes, waves));
+    return h->memory() ? h.release() : nullptr;
+}
+void systolith_destroy(void* h) { delete static_cast<Harness*>(h); }
+uint8_t* systolith_memory(void* h) { return static_cast<Harness*>(h)->memory(); }
+void systolith_reset(void* h) { static_cast<Harness*>(h)->reset(); }
+int systolith_run(void* h, uint64_t limit) { return static_cast<Harness*>(h)->run(limit); }
+uint64_t systolith_cycle(void* h) { return static_cast<Harness*>(h)->now(); }
+int systolith_csr_write(void* h, uint32_t address, uint32_t data) {
+    return static_cast<Harness*>(h)->csr_write(address, data);
+}
+int systolith_csr_read(void* h, uint32_t address, uint32_t* data) {
+    return static_cast<Harness*>(h)->csr_read(address, data);
+}
+void systolith_dram(void* h, uint32_t latency, uint32_t bytes_per_cycle, uint32_t stall, uint32_t seed) {
+    static_cast<Harness*>(h)->dram.configure(latency, bytes_per_cycle, stall, seed);
+}
+void systolith_fault(void* h, int fault, uint64_t low, uint64_t high) {
+    Memory::Faults& f = static_cast<Harness*>(h)->dram.faults;
+    switch (fault) {
+    case READ_ERROR: f.read_error = {low, high}; break;
+    case WRITE_ERROR: f.write_error = {low, high}; break;
+    case NO_READ_DATA: f.no_read_data = true; break;
+    case NO_WRITE_RESPONSE: f.no_write_response = true; break;
+    case NO_ACCEPT: f.no_accept = true; break;
+    default: f = Memory::Faults();
+    }
+}
+// Cycles at which `unit` issued (kind 0) or retired (kind 1) an instruction; valid until the next run.
+uint64_t systolith_events(void* h, unsigned unit, unsigned kind, const uint64_t** cycles) {
+    const std::vector<uint64_t>& v = static_cast<Harness*>(h)->events(unit, kind);
+    *cycles = v.data();
+    return v.size();
+}
+void systolith_forget_events(void* h) { static_cast<Harness*>(h)->forget_events(); }
+const char* systolith_violation(void* h) { return static_cast<Harness*>(h)->dram.violation().c_str(); }
+}
