@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest
 SAMPLES ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sim test test-full formal lint wheel lock clean
+.PHONY: help venv sim test test-full formal lint docs wheel lock clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ $(READY): requirements-dev.txt pyproject.toml
 venv: $(READY) ## make .venv with the pinned tools and systolith in it
 
 sim: $(READY) ## run the RTL testbenches, then classify digits on the RTL and check every byte
-	@test ! -d sim/tb || $(PYTEST) sim/tb -m "not slow"
+	$(PYTEST) sim/tb -m "not slow"
 	$(BIN)/python -m systolith.examples.digits --device rtl --samples $(SAMPLES)
 
 test: $(READY) ## run the tests that take seconds
@@ -39,6 +39,9 @@ lint: $(READY) ## check style and types
 	$(BIN)/ruff check .
 	mkdir -p $(TYPED) && ln -sfn ../.. $(TYPED)/systolith
 	MYPYPATH=$(TYPED) $(BIN)/mypy $(addprefix -p systolith.,$(wildcard hw sim host models examples))
+
+docs: $(READY) ## rewrite the generated tables in docs/
+	$(BIN)/python -m systolith.host.docs
 
 wheel: $(READY) ## build dist/*.whl
 	rm -rf build/lib build/bdist.* dist
