@@ -1,0 +1,103 @@
+"""Constants in DRAM: weights and parameters, laid out in the order in which the program loads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import PARAM_WORDS
+from .layers import ConvLayer
+
+# Longest run of words that one load can fetch.
+MAX_RUN = (1 << 16) - 1
+# Weights of several output blocks share a load up to this many words: fewer instructions, yet an early start.
+_GROUP_WORDS = 256
+# The DMA splits bursts at blocks of this many words.
+BURST_WORDS = 16
+
+
+class ConstantPool:
+    """Grows the initialised part of DRAM."""
+
+    def __init__(self, word_bytes: int) -> None:
+        self.data = bytearray()
+        self._align = max(BURST_WORDS * word_bytes, 64)
+
+    def add(self, raw: bytes) -> int:
+        """Append `raw`, aligned to bursts, and return its offset."""
+        self.data += bytes(-len(self.data) % self._align)
+        self.data += raw
+        return len(self.data) - len(raw)
+
+
+class SubKernel(NamedTuple):
+    """The part of a kernel that one COMPUTE covers: taps from (ky, kx), input blocks from `block`."""
+
+    ky: int
+    kh: int
+    kx: int
+    kw: int
+    block: int
+    blocks: int
+
+    @property
+    def tiles(self) -> int:
+        return self.kh * self.kw * self.blocks
+
+
+class ConvConstants:
+    """Weights and parameters of a layer in loadable chunks.
+
+    Attributes:
+        passes: sub-kernels of each output block; more than one when its weights exceed half the weight buffer.
+        weight_group, param_group: output blocks that share one load.
+        weight_words: words of all weights.
+    """
+
+    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool) -> None:
+        self._rows = config.rows
+        blocks, kh, kw, inputs = layer.weights.shape[:4]
+        self.passes = sub_kernels(kh, kw, inputs, min(config.wgt_words // 2, MAX_RUN) // config.rows)
+        self.block_words = kh * kw * inputs * config.rows
+        self.weight_words = blocks * self.block_words
+        self.weight_group = max(1, _GROUP_WORDS // self.block_words) if len(self.passes) == 1 else 1
+        self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
+        self.output_blocks = blocks
+        self._params = pool.add(layer.params.tobytes())
+        chunks = (layer.weights[b, p.ky:p.ky + p.kh, p.kx:p.kx + p.kw, p.block:p.block + p.blocks].tobytes()
+                  for b in range(blocks) for p in self.passes)
+        self._weights = pool.add(b"".join(chunks))
+
+    def weights(self, block: int, number: int) -> tuple[int, int, int]:
+        """Return (first output block, DRAM offset, words) of the load with sub-kernel `number` of `block`."""
+        first = block // self.weight_group * self.weight_group
+        words = (min(first + self.weight_group, self.output_blocks) - first) * self.block_words
+        offset = self._weights + first * self.block_words * self._rows
+        if len(self.passes) > 1:
+            words = self.passes[number].tiles * self._rows
+            offset += sum(p.tiles for p in self.passes[:number]) * self._rows * self._rows
+        return first, offset, words
+
+    def params(self, block: int) -> tuple[int, int, int]:
+        """Return (first output block, DRAM offset, words) of the load with the parameters of `block`."""
+        first = block // self.param_group * self.param_group
+        count = min(first + self.param_group, self.output_blocks) - first
+        return first, self._params + first * PARAM_WORDS * self._rows, count * PARAM_WORDS
+
+
+def sub_kernels(kh: int, kw: int, blocks: int, most: int) -> tuple[SubKernel, ...]:
+    """Split a kernel into parts of at most `most` tiles, over input blocks first, then over its rows and columns."""
+    nb = min(blocks, max(most // (kh * kw), 1))
+    ny = kh if nb * kh * kw <= most else min(kh, max(most // kw, 1))
+    nx = kw if nb * ny * kw <= most else most
+    return tuple(SubKernel(ky, min(ny, kh - ky), kx, min(nx, kw - kx), block, size)
+                 for block, size in _balanced(blocks, nb) for ky in range(0, kh, ny) for kx in range(0, kw, nx))
+
+
+def _balanced(total: int, most: int) -> Iterator[tuple[int, int]]:
+    count = math.ceil(total / most)
+    for i in range(count):
+        start = total * i // count
+        yield start, total * (i + 1) // count - start

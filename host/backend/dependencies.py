@@ -1,0 +1,104 @@
+"""Dependency tracking: from the regions that instructions touch to the tokens that order them.
+
+For every word of a memory the tracker keeps, per unit, the number of the last instruction that wrote it and of the last
+one that read it since. A read depends on the writer, a write on the writer and the readers. Older accesses need no
+record: the writer itself waited for them. Units retire in order, so one count per unit says everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import Unit
+from .instruction import Instruction, Region, Space
+
+UNITS = len(Unit)
+# DRAM is tracked in units of this many bytes; rounding outward only adds dependencies on earlier instructions.
+DRAM_GRANULE = 256
+
+
+def memory_sizes(config: AcceleratorConfig, tensor_bytes: int) -> dict[Space, int]:
+    """Return the sizes that a tracker needs for a core whose programs use `tensor_bytes` of DRAM for tensors."""
+    return {Space.ACT: config.act_words, Space.WGT: config.wgt_words, Space.PARAM: config.param_words,
+            Space.ACC: config.acc_depth, Space.DRAM: tensor_bytes}
+
+
+class Tracker:
+    """Finds on which earlier instructions each instruction depends.
+
+    Args:
+        sizes: words of each memory, bytes for DRAM.
+    """
+
+    def __init__(self, sizes: Mapping[Space, int]) -> None:
+        # Rows 0..3: last writer, by unit; rows 4..7: last reader since, by unit; 0 is none.
+        self._marks = {space: np.zeros((2 * UNITS, self._cell(space, size, up=True)), np.int32)
+                       for space, size in sizes.items()}
+        self._counts = [0] * UNITS
+
+    def add(self, instruction: Instruction) -> list[int]:
+        """Record the next instruction of the program and return on how many instructions of each unit it depends.
+
+        The counts are since program start and include the instruction's own unit.
+        """
+        need = np.zeros(UNITS, np.int32)
+        for region in instruction.reads:
+            cells = self._cells(region)[:UNITS]
+            if cells.size:
+                np.maximum(need, cells.max(axis=1), out=need)
+        for region in instruction.writes:
+            cells = self._cells(region)
+            if cells.size:
+                last = cells.max(axis=1)
+                np.maximum(need, np.maximum(last[:UNITS], last[UNITS:]), out=need)
+        unit = instruction.unit
+        self._counts[unit] += 1
+        for region in instruction.reads:
+            self._cells(region)[UNITS + unit] = self._counts[unit]
+        for region in instruction.writes:
+            cells = self._cells(region)
+            cells[:] = 0
+            cells[unit] = self._counts[unit]
+        return [int(count) for count in need]
+
+    def _cells(self, region: Region) -> np.ndarray:
+        low, high = self._cell(region.space, region.low), self._cell(region.space, region.high, up=True)
+        marks = self._marks[region.space]
+        if not 0 <= low <= high <= marks.shape[1]:
+            raise ValueError(f"region must lie within {region.space.name}, not be {region.low}..{region.high}")
+        return marks[:, low:high]
+
+    @staticmethod
+    def _cell(space: Space, address: int, *, up: bool = False) -> int:
+        if space != Space.DRAM:
+            return address
+        return -(-address // DRAM_GRANULE) if up else address // DRAM_GRANULE
+
+
+def tokens(instructions: Iterable[Instruction], tracker: Tracker) -> list[list[int]]:
+    """Return the waits of each instruction, one count per unit.
+
+    A unit runs its own instructions in order and never needs a token for them. A wait that an earlier instruction of
+    the same unit already implies is 0.
+    """
+    known = [[0] * UNITS for _ in Unit]
+    waits = []
+    for instruction in instructions:
+        need, passed = tracker.add(instruction), known[instruction.unit]
+        need[instruction.unit] = 0
+        waits.append([count if count > passed[unit] else 0 for unit, count in enumerate(need)])
+        known[instruction.unit] = [max(pair) for pair in zip(need, passed, strict=True)]
+    return waits
+
+
+def bank_mask(regions: Iterable[Region], bank_words: int) -> int:
+    """Return the activation banks that `regions` touch, one bit each."""
+    mask = 0
+    for region in regions:
+        if region.space == Space.ACT and region.high > region.low:
+            for bank in range(region.low // bank_words, (region.high - 1) // bank_words + 1):
+                mask |= 1 << bank
+    return mask

@@ -1,0 +1,140 @@
+"""Layers: operators in the form in which the hardware runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...hw.isa import PoolMode
+from ...models.ops import AddParams
+from .layout import Image, Rect, blocks_of
+
+
+class Unfit(Exception):
+    """The hardware cannot run an operator; the message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Memory of a tensor, and of all tensors that are the same bytes in another shape.
+
+    Attributes:
+        name: the tensor that is stored.
+        h, w, channels: its shape as `layout.split_shape` says.
+        words: size.
+    """
+
+    name: str
+    h: int
+    w: int
+    channels: int
+    words: int
+
+    @classmethod
+    def of(cls, name: str, size: tuple[int, int, int], word_bytes: int) -> Storage:
+        """Return the storage of a tensor of (height, width, channels)."""
+        h, w, channels = size
+        return cls(name, h, w, channels, h * w * blocks_of(channels, word_bytes))
+
+
+class Window(NamedTuple):
+    """Which input pixels an output pixel needs: (y, x) reads rows y * sy - top + ky * dy, columns alike."""
+
+    kh: int = 1
+    kw: int = 1
+    sy: int = 1
+    sx: int = 1
+    dy: int = 1
+    dx: int = 1
+    top: int = 0
+    left: int = 0
+
+    @property
+    def is_pointwise(self) -> bool:
+        return self == Window()
+
+    def needs(self, out: Rect, image: Image) -> Rect:
+        """Return the pixels of the input `image` that the output pixels `out` read."""
+        y, x = out.y0 * self.sy - self.top, out.x0 * self.sx - self.left
+        return Rect(y, y + (out.h - 1) * self.sy + (self.kh - 1) * self.dy + 1,
+                    x, x + (out.w - 1) * self.sx + (self.kw - 1) * self.dx + 1).clip(image.rect)
+
+
+class Operand(NamedTuple):
+    """An input or output of a layer: a storage and the image as which the layer walks it."""
+
+    storage: str
+    image: Image
+
+
+class Clamp(NamedTuple):
+    """Output zero point and bounds."""
+
+    zp: int
+    lo: int = -128
+    hi: int = 127
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Base of all layers.
+
+    Attributes:
+        op: name of the operator.
+        inputs: operands; all have the shape that `window` expects.
+        output: result.
+        window: input pixels of an output pixel.
+        clamp: output zero point and bounds.
+    """
+
+    op: str
+    inputs: tuple[Operand, ...]
+    output: Operand
+    window: Window
+    clamp: Clamp
+
+
+@dataclass(frozen=True, eq=False)
+class ConvLayer(Layer):
+    """Convolution or matrix product on the array.
+
+    Attributes:
+        weights: int8 [output blocks, kh, kw, input blocks, R rows, R columns].
+        params: uint8 [output blocks, PARAM_WORDS, R], as REQUANT reads them.
+        fill: value of padding pixels.
+        diagonal: output block i reads input block i only, and the weights have one input block.
+    """
+
+    weights: npt.NDArray[np.int8]
+    params: npt.NDArray[np.uint8]
+    fill: int
+    diagonal: bool
+
+
+class PoolPiece(NamedTuple):
+    """Part of a POOL layer's output that one set of parameters serves; fields as in the instruction."""
+
+    rect: Rect
+    mode: PoolMode
+    fill: int = 0
+    bias: int = 0
+    half: int = 0
+    mult: int = 0
+    shift: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PoolLayer(Layer):
+    """Window reduction, requantisation or copy on the vector unit."""
+
+    pieces: tuple[PoolPiece, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class AddLayer(Layer):
+    """Addition of two tensors on the vector unit."""
+
+    params: AddParams

@@ -1,0 +1,45 @@
+"""What the instruction fields can hold; beyond that an operator runs on the CPU."""
+
+from __future__ import annotations
+
+from .layers import Unfit, Window
+from .layout import Image
+
+# Kernels of the array up to this size; the fields hold more, but no convolution needs it.
+MAX_KERNEL = 16
+MAX_POOL_KERNEL = 255
+# Taps of an average whose reciprocal multiplication is exact.
+MAX_POOL_TAPS = 2048
+MAX_STRIDE = 15
+MAX_DILATION = 63
+MAX_COORDINATE = (1 << 13) - 1
+MAX_STEP = (1 << 16) - 1
+
+
+def check_size(image: Image) -> None:
+    """Raise `Unfit` unless coordinates and channel blocks of `image` fit their fields."""
+    for what, value in (("height", image.h), ("width", image.w), ("channel blocks", image.blocks)):
+        _require(what, value, MAX_COORDINATE)
+
+
+def check_window(window: Window, source: Image, target: Image, most: int) -> None:
+    """Raise `Unfit` unless a window over `source` fits the fields; kernels may have `most` rows and columns."""
+    for name, kernel, stride, dilation, before, size, count in (
+            ("y", window.kh, window.sy, window.dy, window.top, source.h, target.h),
+            ("x", window.kw, window.sx, window.dx, window.left, source.w, target.w)):
+        _require(f"kernel {name}", kernel, most)
+        _require(f"stride {name}", stride, MAX_STRIDE)
+        _require(f"dilation {name}", dilation, MAX_DILATION)
+        furthest = max(size, (count - 1) * stride + (kernel - 1) * dilation)
+        _require(f"padded size {name}", max(before, furthest), MAX_COORDINATE)
+    _require("words between pixels", max(window.sx, window.dx) * source.blocks, MAX_STEP)
+
+
+def without_idle_strides(window: Window, out: Image) -> Window:
+    """Return `window` with stride 1 along axes of a single output pixel, where the stride means nothing."""
+    return window._replace(sy=window.sy if out.h > 1 else 1, sx=window.sx if out.w > 1 else 1)
+
+
+def _require(what: str, value: int, most: int) -> None:
+    if value > most:
+        raise Unfit(f"{what} must be at most {most}, not {value}")

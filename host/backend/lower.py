@@ -1,0 +1,132 @@
+"""Lowering: decides for every operator whether the array, the vector unit, nobody or the CPU runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...hw.config import AcceleratorConfig
+from ..graph import Graph, Op
+from .layers import ConvLayer, Layer, Storage, Unfit
+from .layout import Image, blocks_of, split_shape
+from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected
+from .lower_vector import lower_add, lower_average_pool, lower_max_pool, lower_mean, lower_pad, lower_quantize
+
+
+@dataclass
+class Lowered:
+    """A lowered graph; operators are named.
+
+    Attributes:
+        layers: operators that the hardware runs.
+        aliases: RESHAPEs that need no work, because their output is their input's storage.
+        reasons: operators that the CPU runs, and why.
+        storages: storages by name.
+        storage_of: name of the storage of each int8 activation.
+    """
+
+    layers: dict[str, Layer] = field(default_factory=dict)
+    aliases: set[str] = field(default_factory=set)
+    reasons: dict[str, str] = field(default_factory=dict)
+    storages: dict[str, Storage] = field(default_factory=dict)
+    storage_of: dict[str, str] = field(default_factory=dict)
+
+    def storage(self, tensor: str) -> Storage:
+        """Return the storage of a tensor. Raises `Unfit` for a constant or a tensor that is not int8."""
+        if tensor not in self.storage_of:
+            raise Unfit(f"operand '{tensor}' is not an int8 activation")
+        return self.storages[self.storage_of[tensor]]
+
+    def unit(self, op: Op) -> str:
+        """Return "array", "vector" or "cpu"."""
+        if op.name in self.reasons:
+            return "cpu"
+        return "array" if isinstance(self.layers.get(op.name), ConvLayer) else "vector"
+
+
+def lower(graph: Graph, config: AcceleratorConfig, forced: Mapping[str, str]) -> Lowered:
+    """Lower a verified graph; `forced` names operators that must run on the CPU, with the reasons."""
+    lowered = Lowered()
+    for name in graph.inputs:
+        _store(graph, lowered, name, config)
+    for op in graph.ops:
+        try:
+            if op.name in forced:
+                raise Unfit(forced[op.name])
+            if op.kind == "RESHAPE":
+                _check_alias(graph, op, lowered, config)
+                lowered.storage_of[op.outputs[0]] = lowered.storage(op.inputs[0]).name
+                lowered.aliases.add(op.name)
+                continue
+            _store(graph, lowered, op.outputs[0], config)
+            lowered.layers[op.name] = _lower_op(graph, op, lowered, config.word_bytes)
+        except Unfit as problem:
+            lowered.reasons[op.name] = str(problem)
+            _store(graph, lowered, op.outputs[0], config)
+    return lowered
+
+
+def _store(graph: Graph, lowered: Lowered, name: str, config: AcceleratorConfig) -> None:
+    tensor = graph.tensors[name]
+    if tensor.dtype == "int8":
+        lowered.storages[name] = Storage.of(name, split_shape(tensor.shape), config.word_bytes)
+        lowered.storage_of[name] = name
+
+
+def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
+    if op.kind in ("SOFTMAX", "DEQUANTIZE"):
+        raise Unfit("the hardware has no such operator")
+    x, y = lowered.storage(op.inputs[0]), lowered.storage(op.outputs[0])
+    if op.kind == "FULLY_CONNECTED":
+        return lower_fully_connected(graph, op, x, y, word_bytes)
+    if op.kind == "ADD":
+        for name in op.inputs:
+            _image(graph, lowered, name, word_bytes)
+        return lower_add(graph, op, x, lowered.storage(op.inputs[1]), y)
+    x_image = _image(graph, lowered, op.inputs[0], word_bytes)
+    if op.kind == "QUANTIZE":
+        return lower_quantize(graph, op, x, y)
+    if op.kind == "MEAN":
+        return lower_mean(graph, op, x, x_image, y)
+    if graph.tensors[op.inputs[0]].shape[0] != 1:
+        raise Unfit("the batch size is not 1")
+    y_image = _image(graph, lowered, op.outputs[0], word_bytes)
+    if op.kind == "CONV_2D":
+        return lower_conv(graph, op, x, x_image, y, y_image, word_bytes)
+    if op.kind == "DEPTHWISE_CONV_2D":
+        return lower_depthwise(graph, op, x, x_image, y, y_image, word_bytes)
+    if op.kind == "MAX_POOL_2D":
+        return lower_max_pool(graph, op, x, x_image, y, y_image)
+    if op.kind == "AVERAGE_POOL_2D":
+        return lower_average_pool(graph, op, x, x_image, y, y_image)
+    if op.kind == "PAD":
+        return lower_pad(graph, op, x, x_image, y, y_image)
+    raise Unfit("the hardware has no such operator")
+
+
+def _image(graph: Graph, lowered: Lowered, name: str, word_bytes: int) -> Image:
+    """Return a tensor as an image. Raises `Unfit` when its storage groups the channels in another way."""
+    h, w, channels = split_shape(graph.tensors[name].shape)
+    stored = lowered.storage(name).channels
+    if stored != channels and (stored % word_bytes or channels % word_bytes):
+        raise Unfit(f"operand '{name}' is stored in pixels of {stored} channels, not {channels}")
+    return Image(h, w, blocks_of(channels, word_bytes))
+
+
+def _check_alias(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConfig) -> None:
+    """Raise `Unfit` unless the output of a RESHAPE can be its input's storage."""
+    source = op.inputs[0]
+    producer = graph.producer(source)
+    if producer is None or producer.name in lowered.reasons:
+        raise Unfit("its input is on the host, where reshaping costs nothing")
+    storage = lowered.storage(source)
+    channels = split_shape(graph.tensors[op.outputs[0]].shape)[2]
+    alike = storage.channels == channels or (storage.channels % config.word_bytes == 0
+                                             and channels % config.word_bytes == 0)
+    for reader in graph.consumers(op.outputs[0]):
+        if reader.kind == "FULLY_CONNECTED":
+            features = graph.tensors[reader.inputs[1]].shape[1]
+            if flattened_view(storage, features, config.word_bytes) is None:
+                raise Unfit("its bytes must move to flatten the image")
+        elif not alike and reader.kind not in ("SOFTMAX", "DEQUANTIZE", "RESHAPE"):
+            raise Unfit(f"its bytes must move for {reader.kind}")

@@ -1,0 +1,158 @@
+"""Lowering of convolutions and fully connected operators to the array."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS
+from ..graph import Graph, Op, Tensor
+from ..quantparams import act_range, conv_requant
+from .layers import Clamp, ConvLayer, Operand, Storage, Unfit, Window
+from .layout import Image, blocks_of
+from .limits import MAX_KERNEL, check_size, check_window, without_idle_strides
+
+Int8s = npt.NDArray[np.int8]
+
+
+def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image,
+               word_bytes: int) -> ConvLayer:
+    """Lower CONV_2D; grouped convolutions get zero weights for the channels of other groups.
+
+    Raises `Unfit` when the hardware cannot run it.
+    """
+    weights = _data(graph.tensors[op.inputs[1]])
+    tiles = tile_weights(_ungroup(weights, op.attrs["groups"]), word_bytes)
+    return _layer(graph, op, (x, x_image), (y, y_image), _window(op, weights.shape[1:3], y_image), tiles,
+                  _sums(weights, (1, 2, 3)), word_bytes)
+
+
+def lower_depthwise(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image,
+                    word_bytes: int) -> ConvLayer:
+    """Lower DEPTHWISE_CONV_2D to one diagonal weight tile per tap and channel block.
+
+    Raises `Unfit` when the hardware cannot run it.
+    """
+    if op.attrs["multiplier"] != 1:
+        raise Unfit(f"a depth multiplier must be 1, not {op.attrs['multiplier']}")
+    weights = _data(graph.tensors[op.inputs[1]])
+    return _layer(graph, op, (x, x_image), (y, y_image), _window(op, weights.shape[1:3], y_image),
+                  _diagonal(weights[0], word_bytes), _sums(weights, (0, 1, 2)), word_bytes, diagonal=True)
+
+
+def lower_fully_connected(graph: Graph, op: Op, x: Storage, y: Storage, word_bytes: int) -> ConvLayer:
+    """Lower FULLY_CONNECTED to a convolution whose kernel covers what is flattened, so that no byte moves.
+
+    Raises `Unfit` when the hardware cannot run it.
+    """
+    tensor = graph.tensors[op.inputs[1]]
+    if tensor.quant is not None and any(tensor.quant.zero_point):
+        raise Unfit("the weights have a zero point other than 0")
+    weights = _data(tensor)
+    view = flattened_view(x, weights.shape[1], word_bytes)
+    if view is None:
+        raise Unfit(f"its input of {x.h}x{x.w} pixels of {x.channels} channels has no flattened form on chip")
+    image, kernel = view
+    rows = y.h * y.w
+    channels = weights.shape[1] // (kernel[0] * kernel[1])
+    tiles = tile_weights(weights.reshape(-1, *kernel, channels), word_bytes)
+    return _layer(graph, op, (x, image), (y, Image(1, rows, blocks_of(y.channels, word_bytes))), Window(*kernel),
+                  tiles, _sums(weights, (1,)), word_bytes)
+
+
+def flattened_view(x: Storage, features: int, word_bytes: int) -> tuple[Image, tuple[int, int]] | None:
+    """Return (image, kernel) with which rows of `features` values can be read from `x`, or None.
+
+    Either a pixel of `x` is a row, or all of `x` is one row.
+    """
+    if x.channels == features:
+        return Image(1, x.h * x.w, blocks_of(features, word_bytes)), (1, 1)
+    if x.h * x.w * x.channels != features:
+        return None
+    if x.channels % word_bytes == 0:
+        return Image(1, 1, x.words), (1, 1)
+    if max(x.h, x.w) <= MAX_KERNEL:
+        return Image(x.h, x.w, blocks_of(x.channels, word_bytes)), (x.h, x.w)
+    return None
+
+
+def tile_weights(weights: Int8s, word_bytes: int) -> Int8s:
+    """Return int8 OHWI weights as tiles [output blocks, kh, kw, input blocks, R rows, R columns], zero padded."""
+    outputs, kh, kw, inputs = weights.shape
+    padding = ((0, -outputs % word_bytes), (0, 0), (0, 0), (0, -inputs % word_bytes))
+    blocked = np.pad(weights, padding).reshape(-1, word_bytes, kh, kw, blocks_of(inputs, word_bytes), word_bytes)
+    return np.ascontiguousarray(blocked.transpose(0, 2, 3, 4, 5, 1))
+
+
+def _diagonal(weights: Int8s, word_bytes: int) -> Int8s:
+    kh, kw, channels = weights.shape
+    blocked = np.pad(weights, ((0, 0), (0, 0), (0, -channels % word_bytes))).reshape(kh, kw, -1, word_bytes)
+    tiles = np.zeros((blocked.shape[2], kh, kw, 1, word_bytes, word_bytes), np.int8)
+    lanes = np.arange(word_bytes)
+    tiles[:, :, :, 0, lanes, lanes] = blocked.transpose(2, 0, 1, 3)
+    return tiles
+
+
+def _ungroup(weights: Int8s, groups: int) -> Int8s:
+    if groups == 1:
+        return weights
+    outputs, kh, kw, depth = weights.shape
+    dense = np.zeros((outputs, kh, kw, depth * groups), np.int8)
+    for group, part in enumerate(np.split(weights, groups)):
+        dense[group * len(part):(group + 1) * len(part), :, :, group * depth:(group + 1) * depth] = part
+    return dense
+
+
+def _data(tensor: Tensor) -> Int8s:
+    assert tensor.data is not None, "the verifier requires constant weights"
+    return tensor.data
+
+
+def _sums(weights: Int8s, axes: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    return weights.sum(axis=axes, dtype=np.int64)
+
+
+def _window(op: Op, kernel: tuple[int, ...], out: Image) -> Window:
+    (kh, kw), (dy, dx) = kernel, op.attrs["dilation"]
+    (sy, sx), ((top, _), (left, _)) = op.attrs["stride"], op.attrs["pads"]
+    window = Window(kh, kw, sy, sx, dy if kh > 1 else 1, dx if kw > 1 else 1, top, left)
+    return without_idle_strides(window, out)
+
+
+def _layer(graph: Graph, op: Op, source: tuple[Storage, Image], target: tuple[Storage, Image], window: Window,
+           weights: Int8s, sums: npt.NDArray[np.int64], word_bytes: int, diagonal: bool = False) -> ConvLayer:
+    (x, x_image), (y, y_image) = source, target
+    if window.is_pointwise and x_image.h * x_image.w == y_image.h * y_image.w:
+        # One long row: tiles can then hold any number of pixels.
+        flat = Image(1, x_image.h * x_image.w, x_image.blocks), Image(1, y_image.h * y_image.w, y_image.blocks)
+        if flat[0].w <= MAX_FLAT:
+            x_image, y_image = flat
+    for image in (x_image, y_image):
+        check_size(image)
+    check_window(window, x_image, y_image, MAX_KERNEL)
+    (lo, hi), tensor = act_range(graph, op), graph.operands(op)[0]
+    return ConvLayer(op.name, (Operand(x.name, x_image),), Operand(y.name, y_image), window,
+                     Clamp(graph.result(op).zero_point, lo, hi), weights,
+                     _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, diagonal)
+
+
+# Longest row into which pixels are flattened; well inside the coordinate fields.
+MAX_FLAT = 4096
+
+
+def _params(graph: Graph, op: Op, x_zp: int, sums: npt.NDArray[np.int64],
+            word_bytes: int) -> npt.NDArray[np.uint8]:
+    """Return the parameter words: bias with the input zero point folded in, multipliers and shifts."""
+    mult, shift = conv_requant(graph, op)
+    if shift.max() > MAX_LEFT_SHIFT:
+        raise Unfit(f"an output scale must not need a left shift above {MAX_LEFT_SHIFT}, not {shift.max()}")
+    bias = -x_zp * sums
+    if len(op.inputs) == 3:
+        data = graph.tensors[op.inputs[2]].data
+        assert data is not None, "the verifier requires constant biases"
+        bias = bias + data
+    padding = (0, -len(bias) % word_bytes)
+    columns = [np.pad(values, padding).astype(dtype) for values, dtype in
+               ((bias, "<i4"), (mult, "<i4"), (shift, "i1"))]
+    planes = np.concatenate([column.reshape(-1, 1).view(np.uint8) for column in columns], axis=1)
+    return np.ascontiguousarray(planes.reshape(-1, word_bytes, PARAM_WORDS).transpose(0, 2, 1))

@@ -1,0 +1,180 @@
+"""Memory plan of the activation buffer: which tensors stay on chip, where, and in which bands the others stream.
+
+Tensors are placed in execution order at the address that costs least: first choice are banks whose read ports the
+tensor's producer and the other operand of its consumers leave alone. What does not fit is streamed from and to DRAM.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ...hw.config import AcceleratorConfig
+from .layers import Layer, Storage, Unfit
+from .tiling import Bands, plan_bands, whole
+
+# Shares of the buffer tried for the bands of a streaming layer. Half first: larger bands gain little and crowd others
+# out; all of it last.
+_BUDGETS = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1)
+
+
+class Unplaceable(Unfit):
+    """A layer's smallest band does not fit on chip; `op` names the operator."""
+
+    def __init__(self, op: str, reason: str) -> None:
+        super().__init__(reason)
+        self.op = op
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """Bands of one layer and, per streamed operand, the addresses of its slots (keys as in `Bands.words`)."""
+
+    bands: Bands
+    slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Attributes:
+        resident: address of each tensor that stays on chip for its whole life.
+        layers: plan of each layer, in execution order.
+    """
+
+    resident: Mapping[str, int]
+    layers: tuple[LayerPlan, ...]
+
+
+class _Full(Exception):
+    """No room at `time`; `live` are the tensors that could be streamed instead."""
+
+    def __init__(self, time: int, live: Sequence[str]) -> None:
+        super().__init__()
+        self.time, self.live = time, live
+
+
+def plan_memory(layers: Sequence[Layer], storages: Mapping[str, Storage], config: AcceleratorConfig) -> MemoryPlan:
+    """Return the memory plan of `layers`, which run in this order.
+
+    Raises:
+        Unplaceable: a layer does not fit even when everything streams.
+    """
+    streamed: set[str] = set()
+    while True:
+        try:
+            return _Planner(layers, storages, config, streamed).plan()
+        except _Full as full:
+            if not full.live:
+                layer = layers[full.time]
+                raise Unplaceable(layer.op, f"its smallest band needs more than the {config.act_kib} KiB "
+                                            "activation buffer") from None
+            streamed.add(max(full.live, key=lambda name: storages[name].words))
+
+
+class _Planner:
+    """One attempt with a given set of streamed tensors."""
+
+    def __init__(self, layers: Sequence[Layer], storages: Mapping[str, Storage], config: AcceleratorConfig,
+                 streamed: set[str]) -> None:
+        self.layers, self.storages, self.config, self.streamed = layers, storages, config, streamed
+        self.last_use = {operand.storage: time for time, layer in enumerate(layers)
+                         for operand in (*layer.inputs, layer.output)}
+        self.resident: dict[str, int] = {}
+        self.live: dict[str, tuple[int, int]] = {}  # tensor or temporary -> words [low, high)
+
+    def plan(self) -> MemoryPlan:
+        plans = []
+        for time, layer in enumerate(self.layers):
+            self.live = {name: place for name, place in self.live.items() if self.last_use.get(name, -1) >= time}
+            for operand in (*layer.inputs, layer.output):
+                if operand.storage not in self.streamed and operand.storage not in self.resident:
+                    self._place_tensor(time, layer, operand.storage)
+            plans.append(self._plan_layer(time, layer))
+        return MemoryPlan(self.resident, tuple(plans))
+
+    def _place_tensor(self, time: int, layer: Layer, name: str) -> None:
+        avoid: Counter[int] = Counter()
+        if name == layer.output.storage:
+            self._avoid(avoid, (operand.storage for operand in layer.inputs))
+        for later in self.layers[time:]:
+            names = [operand.storage for operand in later.inputs]
+            if name in names:
+                self._avoid(avoid, (other for other in names if other != name))
+        address = self._fit(self.storages[name].words, avoid)
+        if address is None:
+            tensors = [other for other in self.live if other in self.resident]
+            raise _Full(time, [*tensors, name])
+        self.resident[name] = address
+        self.live[name] = (address, address + self.storages[name].words)
+
+    def _avoid(self, avoid: Counter[int], names: object) -> None:
+        for name in names:  # type: ignore[attr-defined]
+            if name in self.live:
+                avoid.update(self._banks(*self.live[name]))
+
+    def _plan_layer(self, time: int, layer: Layer) -> LayerPlan:
+        operands = [*enumerate(operand.storage for operand in layer.inputs), (-1, layer.output.storage)]
+        streamed = [position for position, name in operands if name in self.streamed]
+        if not streamed:
+            return LayerPlan(whole(layer))
+        tried: list[Bands] = []
+        for share in _BUDGETS:
+            bands = plan_bands(layer, streamed, int(self.config.act_words * share))
+            if bands is not None and bands not in tried:
+                tried.append(bands)
+                slots = self._place_slots(layer, bands)
+                if slots is not None:
+                    return LayerPlan(bands, slots)
+        raise _Full(time, [name for name in self.live if name in self.resident])
+
+    def _place_slots(self, layer: Layer, bands: Bands) -> dict[int, tuple[int, ...]] | None:
+        before = dict(self.live)
+        slots: dict[int, tuple[int, ...]] = {}
+        read: Counter[int] = Counter()
+        self._avoid(read, (operand.storage for operand in layer.inputs))
+        # Inputs first: their keys are not negative. The output then keeps away from the banks that they are read from.
+        for position, words in sorted(bands.words, reverse=True):
+            addresses = []
+            for slot in range(bands.slots):
+                address = self._fit(words, read if position < 0 else Counter())
+                if address is None:
+                    self.live = before
+                    return None
+                addresses.append(address)
+                self.live[f"{position} {slot} of {layer.op}"] = (address, address + words)
+                if position >= 0:
+                    read.update(self._banks(address, address + words))
+            slots[position] = tuple(addresses)
+        return slots
+
+    def _banks(self, low: int, high: int) -> range:
+        size = self.config.bank_words
+        return range(low // size, -(-high // size))
+
+    def _fit(self, words: int, avoid: Counter[int]) -> int | None:
+        """Return the best free address for `words`, or None."""
+        best: tuple[int, int, int] | None = None
+        for low, high in self._gaps():
+            if high - low < words:
+                continue
+            edges = range(-(-low // self.config.bank_words) * self.config.bank_words, high, self.config.bank_words)
+            starts = {low, high - words, *(edge for edge in edges if edge + words <= high)}
+            for start in starts:
+                conflicts = sum(avoid[bank] for bank in self._banks(start, start + words))
+                # Ends of a gap before its middle, the tightest gap first: what stays free stays in one piece.
+                waste = min(start - low, high - words - start) * len(self.live) + (high - low - words)
+                cost = (conflicts, waste, start)
+                if best is None or cost < best:
+                    best = cost
+        return None if best is None else best[2]
+
+    def _gaps(self) -> list[tuple[int, int]]:
+        gaps, at = [], 0
+        for low, high in sorted(self.live.values()):
+            if low > at:
+                gaps.append((at, low))
+            at = max(at, high)
+        if at < self.config.act_words:
+            gaps.append((at, self.config.act_words))
+        return gaps

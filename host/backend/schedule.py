@@ -1,0 +1,63 @@
+"""Order of operators and of instructions: fill dependency stalls, fetch early, finish early.
+
+The core dispatches one in-order stream, so what the stream says early starts early. The emitter writes each load where
+its data is first needed and each store at the end of a band; here they move forward as far as dependencies allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from ...hw.isa import Opcode, Unit
+from .dependencies import UNITS, Tracker
+from .instruction import Instruction
+from .layers import Layer
+
+T = TypeVar("T")
+
+# Operators that may overtake: enough for the branches of a residual block, few enough to keep live tensors few.
+_LOOKAHEAD = 3
+# COMPUTE and REQUANT keep their order, everything else moves in between.
+_FIXED = (Opcode.COMPUTE, Opcode.REQUANT)
+
+
+def order_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """Return `layers` in an execution order that avoids, where it can, a layer right after the one it depends on."""
+    pending, done, last = list(layers), set[str](), ""
+    produced = {layer.output.storage for layer in layers}
+    ordered: list[Layer] = []
+    while pending:
+        window = pending[:_LOOKAHEAD]
+        ready = [layer for layer in window if all(x.storage in done or x.storage not in produced
+                                                  for x in layer.inputs)]
+        independent = [layer for layer in ready if all(x.storage != last for x in layer.inputs)]
+        chosen = (independent or ready)[0]
+        pending.remove(chosen)
+        ordered.append(chosen)
+        last = chosen.output.storage
+        done.add(last)
+    return ordered
+
+
+def advance(instructions: Sequence[Instruction], tracker: Tracker, ahead: int) -> list[Instruction]:
+    """Return `instructions` with all but COMPUTE and REQUANT moved up to right behind what they depend on.
+
+    Loads keep their order and at most `ahead` of them wait in the stream before their turn, so that they cannot fill
+    the load queue and block the dispatch of everything else.
+    """
+    position: list[int] = []  # the instruction behind which each one now stands, by its old index
+    of_unit: list[list[int]] = [[] for _ in range(UNITS)]
+    for index, instruction in enumerate(instructions):
+        need = tracker.add(instruction)
+        if instruction.opcode in _FIXED:
+            place = index
+        else:
+            before = [of_unit[unit][count - 1] for unit, count in enumerate(need) if count]
+            place = max((position[i] for i in before), default=-1)
+            loads = of_unit[Unit.LOAD]
+            if instruction.opcode == Opcode.LOAD and loads:
+                place = max(place, position[loads[-1]], loads[-ahead] if len(loads) >= ahead else -1)
+        position.append(place)
+        of_unit[instruction.unit].append(index)
+    return [instructions[i] for i in sorted(range(len(instructions)), key=lambda i: (position[i], i))]
