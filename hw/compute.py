@@ -69,6 +69,7 @@ class ComputeUnit(wiring.Component):
         row = Signal(range(period))
         at_row0, row_end = Signal(), Signal()
         tile_last = Signal()
+        tile, wrong_tiles = Signal(20), Signal()
         point, first, last = Signal.like(outer.point), Signal(), Signal()
         wgt_addr = Signal(20)
         m.d.comb += [
@@ -88,12 +89,12 @@ class ComputeUnit(wiring.Component):
         with m.If(self.start.valid & self.start.ready):
             payload_body = data.View(COMPUTE, self.start.payload.instr[HEADER_BITS:HEADER_BITS + COMPUTE.size])
             m.d.sync += [body.eq(payload_body), index.eq(self.start.payload.index), busy.eq(1), primed.eq(0),
-                         row.eq(0), wgt_addr.eq(payload_body.wgt)]
+                         row.eq(0), tile.eq(1), wgt_addr.eq(payload_body.wgt)]
         with m.Elif(busy & ~primed):
             m.d.sync += primed.eq(1)
         with m.If(at_row0):
             m.d.sync += [waiting.eq(1), point.eq(outer.point), first.eq(outer.first), last.eq(outer.last),
-                         tile_last.eq(outer.last)]
+                         tile_last.eq(outer.last), tile.eq(tile + 1)]
         with m.Elif(take):
             m.d.sync += waiting.eq(0)
         loading = Signal()
@@ -167,12 +168,13 @@ class ComputeUnit(wiring.Component):
         ]
 
         # Errors: fields that would hang or address nothing, then addresses as they are used.
+        m.d.sync += wrong_tiles.eq(at_row0 & (outer.last != (tile == body.tiles)))
         bad_field = Signal()
         m.d.comb += bad_field.eq(
             (body.out_h == 0) | (body.out_w == 0) | (body.kw == 0) | (body.kh == 0) | (body.blocks == 0)
             | (body.acc >= config.acc_depth))
         weight_index = delayed(index, early, "weight_index")
-        with m.If(busy & ~primed & bad_field):
+        with m.If((busy & ~primed & bad_field) | wrong_tiles):
             m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.FIELD), self.error.index.eq(index)]
         with m.Elif(self.act.en & self.act.error.any()):
             m.d.comb += [self.error.valid.eq(1), self.error.index.eq(walk_index), self.error.code.eq(

@@ -1,0 +1,170 @@
+"""Random legal instructions: their body fields, drawn from a seeded generator, within given words of the buffers."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS, PoolMode
+
+__all__ = ["PADDING_KINDS", "Window", "random_add", "random_compute", "random_multiplier", "random_params",
+           "random_pool", "random_requant", "random_tile", "random_window"]
+
+PADDING_KINDS = ("none", "border", "outside")
+_ADDRESS_SPACE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Window:
+    """The fields that COMPUTE and POOL share, the words of the image that they may read, and the kind of padding."""
+
+    fields: dict[str, int]
+    padding: str
+    image: range
+
+
+def _axis(rng: random.Random, padding: str, out: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Return (image size, coordinate of the first tap) along one axis."""
+    span = (out - 1) * stride + (kernel - 1) * dilation + 1
+    if padding == "none":
+        extra = rng.randint(0, 2)
+        return span + extra, rng.randint(0, extra)
+    if padding == "border":  # as SAME padding: every window overlaps the image
+        before = rng.randint(0, (kernel - 1) * dilation)
+        return max(1, span - before - rng.randint(0, (kernel - 1) * dilation)), -before
+    size = rng.randint(1, span + 2)
+    return size, rng.randint(-span - 2, size + 2)
+
+
+def random_window(rng: random.Random, act: range, padding: str, out: tuple[int, int], kernel: tuple[int, int],
+                  stride: tuple[int, int], dilation: tuple[int, int], blocks: int) -> Window | None:
+    """Return a window over a random image inside the words ``act``; ``None`` if it does not fit."""
+    in_h, iy0 = _axis(rng, padding, out[0], kernel[0], stride[0], dilation[0])
+    in_w, ix0 = _axis(rng, padding, out[1], kernel[1], stride[1], dilation[1])
+    channel_blocks = blocks + rng.choice((0, 0, 1))
+    pitch = (in_w + rng.choice((0, 0, 1))) * channel_blocks
+    size = in_h * pitch
+    if size > len(act):
+        return None
+    base = act.start + rng.randint(0, len(act) - size)
+    first_block = rng.randint(0, channel_blocks - blocks)
+    return Window({
+        "in_base": (base + first_block + iy0 * pitch + ix0 * channel_blocks) % _ADDRESS_SPACE,
+        "step_x": stride[1] * channel_blocks, "step_y": stride[0] * pitch,
+        "tap_x": dilation[1] * channel_blocks, "tap_y": dilation[0] * pitch,
+        "iy0": iy0, "ix0": ix0, "in_h": in_h, "in_w": in_w, "stride_x": stride[1], "stride_y": stride[0],
+        "fill": rng.randint(-128, 127), "out_h": out[0], "out_w": out[1], "kw": kernel[1], "kh": kernel[0],
+    }, padding, range(base, base + size))
+
+
+def random_tile(rng: random.Random, pixels: int) -> tuple[int, int]:
+    """Return (height, width) of an output tile of at most ``pixels`` pixels, often small, often full."""
+    limit = rng.choice((1, rng.randint(1, 8), rng.randint(1, pixels), pixels))
+    limit = min(limit, pixels)
+    height = rng.randint(1, max(1, min(limit, 12)))
+    width = max(1, limit // height)
+    return (height, width) if rng.random() < 0.5 else (width, height)
+
+
+def random_compute(rng: random.Random, config: AcceleratorConfig, act: range, wgt: range, half: int,
+                   max_kernel: int = 5) -> tuple[dict[str, int], Window]:
+    """Return the body of a COMPUTE that accumulates in ping-pong half ``half``, and its window."""
+    while True:
+        kernel = (rng.randint(1, max_kernel), rng.randint(1, max_kernel))
+        blocks = rng.choice((1, 1, 2, 3, rng.randint(1, 6)))
+        tiles = kernel[0] * kernel[1] * blocks
+        if tiles * config.rows > len(wgt):
+            continue
+        stride = (rng.choice((1, 1, 2, 3, rng.randint(1, 15))), rng.choice((1, 1, 2, 3, rng.randint(1, 15))))
+        dilation = (rng.choice((1, 1, 1, 2, 3)), rng.choice((1, 1, 1, 2, 3)))
+        out = random_tile(rng, config.acc_half)
+        window = random_window(rng, act, rng.choice(PADDING_KINDS), out, kernel, stride, dilation, blocks)
+        if window is None:
+            continue
+        acc = half * config.acc_half + rng.choice((0, rng.randint(0, config.acc_half - out[0] * out[1])))
+        return {**window.fields, "dil_x": dilation[1], "dil_y": dilation[0], "blocks": blocks, "tiles": tiles,
+                "wgt": wgt.start + rng.randint(0, len(wgt) - tiles * config.rows), "acc": acc,
+                "accumulate": rng.randint(0, 1)}, window
+
+
+def random_multiplier(rng: random.Random) -> int:
+    """Return a Q31 multiplier: 0 rarely, else in [2^30, 2^31), its ends included."""
+    return rng.choice((0, 1 << 30, (1 << 31) - 1, *(rng.randrange(1 << 30, 1 << 31) for _ in range(12))))
+
+
+def random_params(rng: random.Random, config: AcceleratorConfig, shifts: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return the parameter words of one block of channels, uint8 [PARAM_WORDS, R]."""
+    rows = config.rows
+    bias = np.array([rng.choice((rng.randint(-1 << 14, 1 << 14), rng.randrange(-1 << 31, 1 << 31)))
+                     for _ in range(rows)], "<i4")
+    mult = np.array([random_multiplier(rng) for _ in range(rows)], "<u4")
+    shift = np.array([rng.randint(*shifts) for _ in range(rows)], np.int8)
+    planes = np.concatenate([bias.view(np.uint8).reshape(rows, 4), mult.view(np.uint8).reshape(rows, 4),
+                             shift.view(np.uint8).reshape(rows, 1)], axis=1)
+    return np.ascontiguousarray(planes.T)
+
+
+def _output(rng: random.Random, act: range, out: tuple[int, int]) -> dict[str, int] | None:
+    """Return the output fields of a vector instruction that writes inside ``act``."""
+    placed = _image(rng, act, out, "dst")
+    lo, hi = sorted((rng.choice((-128, rng.randint(-128, 127))), rng.choice((127, rng.randint(-128, 127)))))
+    return placed and {**placed, "out_h": out[0], "out_w": out[1], "zp": rng.randint(-128, 127), "lo": lo, "hi": hi}
+
+
+def _image(rng: random.Random, act: range, out: tuple[int, int], name: str) -> dict[str, int] | None:
+    step_x = rng.choice((1, 1, 2, 3))
+    step_y = out[1] * step_x + rng.choice((0, 0, 1))
+    size = (out[0] - 1) * step_y + (out[1] - 1) * step_x + 1
+    if size > len(act):
+        return None
+    base = act.start + rng.randint(0, len(act) - size)
+    return {name: base, f"{name}_step_x": step_x, f"{name}_step_y": step_y}
+
+
+def random_requant(rng: random.Random, config: AcceleratorConfig, dst: range, param: range,
+                   half: int) -> dict[str, int]:
+    """Return the body of a REQUANT from ping-pong half ``half`` to words of ``dst``."""
+    while True:
+        out = random_tile(rng, config.acc_half)
+        fields = _output(rng, dst, out)
+        if fields:
+            return {**fields, "param": rng.randint(param.start, param.stop - PARAM_WORDS),
+                    "acc": half * config.acc_half + rng.randint(0, config.acc_half - out[0] * out[1])}
+
+
+def random_add(rng: random.Random, config: AcceleratorConfig, src: range, dst: range) -> dict[str, int]:
+    """Return the body of an ADD from words of ``src`` to words of ``dst``; its scales are those of real networks."""
+    while True:
+        out = random_tile(rng, min(len(src), len(dst), 64))
+        a, b, fields = _image(rng, src, out, "a"), _image(rng, src, out, "b"), _output(rng, dst, out)
+        if a and b and fields:
+            scales = {f"{n}_mult": random_multiplier(rng) for n in "aby"}
+            return {**fields, **a, **b, **scales, "a_zp": rng.randint(-128, 127), "b_zp": rng.randint(-128, 127),
+                    "a_shift": rng.randint(-6, 0), "b_shift": rng.randint(-6, 0), "y_shift": rng.randint(-22, -16)}
+
+
+def random_pool(rng: random.Random, config: AcceleratorConfig, src: range, dst: range, mode: PoolMode,
+                max_kernel: int = 4) -> tuple[dict[str, int], Window]:
+    """Return the body of a POOL from words of ``src`` to words of ``dst``, and its window."""
+    while True:
+        kernel = (rng.randint(1, max_kernel), rng.randint(1, max_kernel))
+        if mode == PoolMode.AVERAGE and kernel == (1, 1):
+            continue
+        stride = (rng.randint(1, 3), rng.randint(1, 3))
+        out = random_tile(rng, min(len(dst), 40))
+        window = random_window(rng, src, rng.choice(PADDING_KINDS), out, kernel, stride, (1, 1), 1)
+        fields = _output(rng, dst, out)
+        if window is None or fields is None:
+            continue
+        body = {**window.fields, **fields, "mode": mode}
+        if mode == PoolMode.AVERAGE:
+            taps = kernel[0] * kernel[1]
+            body |= {"zp": 0, "half": taps // 2, "mult": -(-(1 << 31) // taps)}
+        elif mode == PoolMode.SUM:
+            body |= {"bias": rng.choice((rng.randint(-4000, 4000), rng.randrange(-1 << 31, 1 << 31))),
+                     "mult": random_multiplier(rng), "shift": rng.randint(-31, MAX_LEFT_SHIFT)}
+        else:
+            body["zp"] = 0
+        return body, window
