@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.box import SIMPLE
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -40,7 +41,7 @@ def describe(program: Program) -> Iterator[RenderableType]:
 
 def _operators(program: Program) -> Table:
     shapes = {op.name: program.graph.result(op).shape for op in program.graph.ops}
-    table = Table()
+    table = Table(box=SIMPLE)
     table.add_column("layer", overflow="fold")
     for name in ("operator", "unit", "output"):
         table.add_column(name)

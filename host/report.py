@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from ..hw.config import PRESETS, AcceleratorConfig
@@ -87,7 +88,7 @@ class Report:
 
     def table(self) -> Table:
         """Return the layers and their sum as a table for `rich`."""
-        table = Table(title=f"{self.model} on {self.device}", title_justify="left")
+        table = Table(title=f"{self.model} on {self.device}", title_justify="left", caption_justify="left", box=SIMPLE)
         table.add_column("layer", overflow="fold")
         for name in ("operator", "unit"):
             table.add_column(name)

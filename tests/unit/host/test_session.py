@@ -49,10 +49,11 @@ def samples(count: int) -> np.ndarray:
     return np.random.default_rng(count).integers(-128, 128, (count, *SHAPE[1:]), np.int8)
 
 
-def test_program_runs_on_the_simulator_step_by_step() -> None:
+@pytest.mark.parametrize("device", ["sim", pytest.param("rtl", marks=pytest.mark.rtl)])
+def test_program_runs_step_by_step(device: str) -> None:
     x, done = samples(3), []
 
-    with Session(make_program(), "sim") as session:
+    with Session(make_program(), device) as session:
         outputs = session.run(x, progress=lambda *counts: done.append(counts))
 
     np.testing.assert_array_equal(outputs["y"], x.reshape(3, 16))
@@ -82,14 +83,15 @@ def test_report_of_the_simulator_has_bytes_but_no_cycles() -> None:
         ("vector", None, None), ("cpu", None, "a reason")]
 
 
+@pytest.mark.parametrize("device", ["sim", pytest.param("rtl", marks=pytest.mark.rtl)])
 @pytest.mark.parametrize(("code", "error", "index"), [
     ([COPY[0], bytes(INSTR_BYTES), COPY[2]], ErrorCode.OPCODE, 1),
     ([encode(Opcode.LOAD, {"wr_banks": 15}, local=CONFIG.act_words - 1, rows=1, row_words=4)], ErrorCode.ADDRESS, 0),
     ([*COPY[:2], encode(Opcode.STORE, {"wait_vector": 1, "rd_banks": 1}, dram=OUTPUT, local=SECOND_BANK, rows=1,
                         row_words=4)], ErrorCode.BANK, 2),
 ])
-def test_machine_error_names_code_and_instruction(code: list[bytes], error: ErrorCode, index: int) -> None:
-    session = Session(make_program(code), "sim")
+def test_device_error_names_code_and_instruction(code: list[bytes], error: ErrorCode, index: int, device: str) -> None:
+    session = Session(make_program(code), device)
 
     for _ in range(2):  # the session survives
         with pytest.raises(DeviceError, match=error.name) as caught:
