@@ -148,9 +148,9 @@ class _Compilation:
                 steps.append(item)
                 continue
             step, instructions = item
-            moved = {key: tuple(replace(b, offset=b.offset + tensor_base) for b in getattr(step, key))
-                     for key in ("inputs", "outputs")}
-            steps.append(replace(step, code_offset=len(image), **moved))
+            inputs, outputs = (tuple(replace(binding, offset=binding.offset + tensor_base) for binding in bindings)
+                               for bindings in (step.inputs, step.outputs))
+            steps.append(replace(step, code_offset=len(image), inputs=inputs, outputs=outputs))
             image += encode_program(instructions, self.config, tensor_base, len(self.tensors.data))
         dram_bytes = tensor_base + len(self.tensors.data)
         dram_bytes += -dram_bytes % (16 * self.config.word_bytes)

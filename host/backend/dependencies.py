@@ -1,8 +1,7 @@
 """Dependency tracking: from the regions that instructions touch to the tokens that order them.
 
-For every word of a memory the tracker keeps, per unit, the number of the last instruction that wrote it and of the last
-one that read it since. A read depends on the writer, a write on the writer and the readers. Older accesses need no
-record: the writer itself waited for them. Units retire in order, so one count per unit says everything.
+For every word of a memory the tracker keeps, per unit, when it was last written and last read since. A read depends on
+the writer, a write on the writer and the readers. Older accesses need no record: the writer itself waited for them.
 """
 
 from __future__ import annotations
@@ -34,16 +33,13 @@ class Tracker:
     """
 
     def __init__(self, sizes: Mapping[Space, int]) -> None:
-        # Rows 0..3: last writer, by unit; rows 4..7: last reader since, by unit; 0 is none.
+        # Rows 0..3: time of the last write, by unit; rows 4..7: of the last read since, by unit; 0 is none.
         self._marks = {space: np.zeros((2 * UNITS, self._cell(space, size, up=True)), np.int32)
                        for space, size in sizes.items()}
         self._counts = [0] * UNITS
 
-    def add(self, instruction: Instruction) -> list[int]:
-        """Record the next instruction of the program and return on how many instructions of each unit it depends.
-
-        The counts are since program start and include the instruction's own unit.
-        """
+    def conflicts(self, instruction: Instruction) -> list[int]:
+        """Return, for each unit, the latest time recorded for an instruction that `instruction` depends on, else 0."""
         need = np.zeros(UNITS, np.int32)
         for region in instruction.reads:
             cells = self._cells(region)[:UNITS]
@@ -54,22 +50,25 @@ class Tracker:
             if cells.size:
                 last = cells.max(axis=1)
                 np.maximum(need, np.maximum(last[:UNITS], last[UNITS:]), out=need)
+        return [int(time) for time in need]
+
+    def record(self, instruction: Instruction, time: int) -> None:
+        """Record the accesses of `instruction` at `time`, which is positive and not before any of its conflicts."""
         unit = instruction.unit
-        self._counts[unit] += 1
         for region in instruction.reads:
-            self._cells(region)[UNITS + unit] = self._counts[unit]
+            last = self._cells(region)[UNITS + unit]
+            np.maximum(last, time, out=last)
         for region in instruction.writes:
             cells = self._cells(region)
             cells[:] = 0
-            cells[unit] = self._counts[unit]
-        return [int(count) for count in need]
+            cells[unit] = time
 
     def _cells(self, region: Region) -> np.ndarray:
         low, high = self._cell(region.space, region.low), self._cell(region.space, region.high, up=True)
         marks = self._marks[region.space]
         if not 0 <= low <= high <= marks.shape[1]:
             raise ValueError(f"region must lie within {region.space.name}, not be {region.low}..{region.high}")
-        return marks[:, low:high]
+        return marks[:, low:high:region.step]
 
     @staticmethod
     def _cell(space: Space, address: int, *, up: bool = False) -> int:
@@ -81,13 +80,16 @@ class Tracker:
 def tokens(instructions: Iterable[Instruction], tracker: Tracker) -> list[list[int]]:
     """Return the waits of each instruction, one count per unit.
 
-    A unit runs its own instructions in order and never needs a token for them. A wait that an earlier instruction of
-    the same unit already implies is 0.
+    A unit retires in order, so one count says everything; it never needs a token for its own instructions. A wait that
+    an earlier instruction of the same unit already implies is 0.
     """
+    counts = [0] * UNITS
     known = [[0] * UNITS for _ in Unit]
     waits = []
     for instruction in instructions:
-        need, passed = tracker.add(instruction), known[instruction.unit]
+        need, passed = tracker.conflicts(instruction), known[instruction.unit]
+        counts[instruction.unit] += 1
+        tracker.record(instruction, counts[instruction.unit])
         need[instruction.unit] = 0
         waits.append([count if count > passed[unit] else 0 for unit, count in enumerate(need)])
         known[instruction.unit] = [max(pair) for pair in zip(need, passed, strict=True)]

@@ -20,6 +20,8 @@ _TILE_PIXELS = 128
 # Words per vector instruction, and smallest load of an input that arrives piece by piece.
 _VECTOR_WORDS = 256
 _ARRIVAL_WORDS = 128
+# Fewest pixels for which element-wise operators go channel block by channel block.
+_LEAST_LANE = 16
 _ADDRESS = (1 << 20) - 1
 
 
@@ -164,7 +166,9 @@ class Emitter:
             "acc": acc, "accumulate": int(number > 0),
         }
         sums = Region(Space.ACC, acc, acc + tile.pixels)
-        reads = [Region(Space.ACT, *source.span(window.needs(tile, image))),
+        needs = window.needs(tile, image)
+        pixels = source.lane(needs, block) if layer.diagonal else (*source.span(needs), 1)
+        reads = [Region(Space.ACT, *pixels),
                  Region(Space.WGT, address, address + part.tiles * self.config.rows)]
         self.instructions.append(Instruction(Opcode.COMPUTE, body, self._layer, reads, [sums]))
 
@@ -173,7 +177,7 @@ class Emitter:
         param = self._param_address(constants, block)
         body = {**self._destination(layer, tile, target, block), "acc": acc, "param": param}
         reads = [Region(Space.ACC, acc, acc + tile.pixels), Region(Space.PARAM, param, param + PARAM_WORDS)]
-        self._vector(Opcode.REQUANT, body, tile, reads, target, block)
+        self._vector(Opcode.REQUANT, body, reads, target.lane(tile, block))
 
     def _weight_address(self, constants: ConvConstants, block: int, number: int) -> int:
         first, offset, words = constants.weights(block, number)
@@ -215,21 +219,33 @@ class Emitter:
                 "stride_x": window.sx, "stride_y": window.sy, "fill": piece.fill, "kw": window.kw, "kh": window.kh,
                 "mode": piece.mode, "bias": piece.bias, "half": piece.half, "mult": piece.mult, "shift": piece.shift,
             }
-            reads = [Region(Space.ACT, *source.span(window.needs(tile, image)))]
-            self._vector(Opcode.POOL, body, tile, reads, target, block)
+            reads = [Region(Space.ACT, *source.lane(window.needs(tile, image), block))]
+            self._vector(Opcode.POOL, body, reads, target.lane(tile, block))
 
     def _add(self, layer: AddLayer, rect: Rect, sources: Sequence[View], target: View) -> None:
-        p = layer.params
-        scales = {"a_zp": p.a_zp, "a_mult": p.a_mult, "a_shift": p.a_shift, "b_zp": p.b_zp, "b_mult": p.b_mult,
-                  "b_shift": p.b_shift, "y_mult": p.y_mult, "y_shift": p.y_shift}
-        for tile in tiles(rect, _VECTOR_WORDS):
+        blocks = target.blocks
+        # A small image is one compute tile, which is produced channel block by channel block: follow it likewise, so
+        # that only the last block has to wait. Of a larger one, take all words of some pixels.
+        by_block = _LEAST_LANE <= rect.pixels <= self._tile
+        parts = [rect] if by_block else tiles(rect, max(1, _VECTOR_WORDS // blocks))
+        for tile, block in product(parts, range(blocks) if by_block else [None]):
             self._arrive(layer, tile)
-            body = {**self._destination(layer, tile, target, 0), **scales}
-            for name, view in zip("ab", sources, strict=True):
-                body |= {name: view.address(tile.y0, tile.x0), f"{name}_step_x": view.blocks,
-                         f"{name}_step_y": view.row if tile.h > 1 else 0}
-            reads = [Region(Space.ACT, *view.span(tile)) for view in sources]
-            self._vector(Opcode.ADD, body, tile, reads, target, 0)
+            self._add_tile(layer, tile, block, sources, target)
+
+    def _add_tile(self, layer: AddLayer, tile: Rect, block: int | None, sources: Sequence[View],
+                  target: View) -> None:
+        p, first, flat = layer.params, block or 0, block is None
+        body = {**self._destination(layer, tile, target, first),
+                "a_zp": p.a_zp, "a_mult": p.a_mult, "a_shift": p.a_shift,
+                "b_zp": p.b_zp, "b_mult": p.b_mult, "b_shift": p.b_shift, "y_mult": p.y_mult, "y_shift": p.y_shift}
+        if flat:
+            body |= {"dst_step_x": 1, "out_w": tile.w * target.blocks}
+        reads = []
+        for name, view in zip("ab", sources, strict=True):
+            body |= {name: view.address(tile.y0, tile.x0, first), f"{name}_step_x": 1 if flat else view.blocks,
+                     f"{name}_step_y": view.row if tile.h > 1 else 0}
+            reads.append(Region(Space.ACT, *(view.span(tile) if flat else view.lane(tile, first))))
+        self._vector(Opcode.ADD, body, reads, (*target.span(tile), 1) if flat else target.lane(tile, first))
 
     @staticmethod
     def _destination(layer: Layer, tile: Rect, target: View, block: int) -> dict[str, int]:
@@ -237,8 +253,6 @@ class Emitter:
                 "dst_step_y": target.row if tile.h > 1 else 0, "out_h": tile.h, "out_w": tile.w,
                 "zp": layer.clamp.zp, "lo": layer.clamp.lo, "hi": layer.clamp.hi}
 
-    def _vector(self, opcode: Opcode, body: dict[str, int], tile: Rect, reads: list[Region], target: View,
-                block: int) -> None:
-        # One block of each pixel: from that word of the first pixel to that word of the last.
-        low, high = target.address(tile.y0, tile.x0, block), target.address(tile.y1 - 1, tile.x1 - 1, block) + 1
-        self.instructions.append(Instruction(opcode, body, self._layer, reads, [Region(Space.ACT, low, high)]))
+    def _vector(self, opcode: Opcode, body: dict[str, int], reads: list[Region],
+                words: tuple[int, int, int]) -> None:
+        self.instructions.append(Instruction(opcode, body, self._layer, reads, [Region(Space.ACT, *words)]))

@@ -20,11 +20,12 @@ class Space(enum.IntEnum):
 
 
 class Region(NamedTuple):
-    """Addresses low <= a < high of one memory; may enclose more than what is touched."""
+    """Addresses low, low + step, ... < high of one memory; may enclose more than what is touched."""
 
     space: Space
     low: int
     high: int
+    step: int = 1
 
 
 @dataclass

@@ -78,6 +78,11 @@ class View(NamedTuple):
             return 0, 0
         return self.address(rect.y0, rect.x0), self.address(rect.y1 - 1, rect.x1 - 1) + self.blocks
 
+    def lane(self, rect: Rect, block: int) -> tuple[int, int, int]:
+        """Return (low, high, step) that enclose the words of one block of the pixels of `rect`."""
+        low, high = self.span(rect)
+        return low + block, high - self.blocks + block + 1, self.blocks
+
 
 def blocks_of(channels: int, word_bytes: int) -> int:
     """Return the words that `channels` int8 channels take."""

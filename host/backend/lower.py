@@ -32,9 +32,9 @@ class Lowered:
     storage_of: dict[str, str] = field(default_factory=dict)
 
     def storage(self, tensor: str) -> Storage:
-        """Return the storage of a tensor. Raises `Unfit` for a constant or a tensor that is not int8."""
+        """Return the storage of a tensor. Raises `Unfit` for a constant."""
         if tensor not in self.storage_of:
-            raise Unfit(f"operand '{tensor}' is not an int8 activation")
+            raise Unfit(f"operand '{tensor}' is a constant")
         return self.storages[self.storage_of[tensor]]
 
     def unit(self, op: Op) -> str:
@@ -76,13 +76,15 @@ def _store(graph: Graph, lowered: Lowered, name: str, config: AcceleratorConfig)
 def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
     if op.kind in ("SOFTMAX", "DEQUANTIZE"):
         raise Unfit("the hardware has no such operator")
+    dtypes = graph.tensors[op.inputs[0]].dtype, graph.result(op).dtype
+    if dtypes != ("int8", "int8"):
+        raise Unfit(f"the hardware takes and gives int8, not {dtypes[0]} and {dtypes[1]}")
     x, y = lowered.storage(op.inputs[0]), lowered.storage(op.outputs[0])
     if op.kind == "FULLY_CONNECTED":
         return lower_fully_connected(graph, op, x, y, word_bytes)
     if op.kind == "ADD":
-        for name in op.inputs:
-            _image(graph, lowered, name, word_bytes)
-        return lower_add(graph, op, x, lowered.storage(op.inputs[1]), y)
+        image, *_ = [_image(graph, lowered, name, word_bytes) for name in op.inputs]
+        return lower_add(graph, op, x, lowered.storage(op.inputs[1]), y, image)
     x_image = _image(graph, lowered, op.inputs[0], word_bytes)
     if op.kind == "QUANTIZE":
         return lower_quantize(graph, op, x, y)

@@ -49,10 +49,8 @@ def lower_mean(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage) -> 
 
 
 def lower_quantize(graph: Graph, op: Op, x: Storage, y: Storage) -> PoolLayer:
-    """Lower QUANTIZE from int8 to int8. Raises `Unfit` when the hardware cannot run it."""
+    """Lower QUANTIZE of int8 to int8. Raises `Unfit` when the hardware cannot run it."""
     tensor, result = graph.operands(op)[0], graph.result(op)
-    if (tensor.dtype, result.dtype) != ("int8", "int8"):
-        raise Unfit(f"the hardware converts int8 to int8, not {tensor.dtype} to {result.dtype}")
     image = flat_image(x)
     piece = _sum(image.rect, -tensor.zero_point, *rescale(graph, op))
     return _pool(op, (x, image), (y, image), Window(), Clamp(result.zero_point), (piece,))
@@ -71,14 +69,12 @@ def lower_pad(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_im
     return _pool(op, (x, x_image), (y, y_image), window, Clamp(0), (piece,))
 
 
-def lower_add(graph: Graph, op: Op, a: Storage, b: Storage, y: Storage) -> AddLayer:
+def lower_add(graph: Graph, op: Op, a: Storage, b: Storage, y: Storage, image: Image) -> AddLayer:
     """Lower ADD of equal shapes. Raises `Unfit` when the hardware cannot run it."""
     first, second = graph.operands(op)
     if first.shape != second.shape:
         raise Unfit(f"operands must have equal shapes, not {first.shape} and {second.shape}")
-    image = flat_image(y)
-    if (a.words, b.words) != (y.words, y.words):
-        raise Unfit("operands must be stored alike")
+    check_size(image)
     params = add_params(graph, op)
     for shift in (params.a_shift, params.b_shift, params.y_shift):
         _check_shift(shift)
@@ -129,7 +125,7 @@ def _average(rect: Rect, taps: int) -> PoolPiece:
         return PoolPiece(rect, PoolMode.MAX, fill=_LOWEST)
     if taps < 1:
         raise Unfit("a window lies wholly in the padding")
-    return PoolPiece(rect, PoolMode.AVERAGE, half=taps // 2, mult=-(-(1 << 31) // taps))
+    return PoolPiece(rect, PoolMode.AVERAGE, half=taps // 2, mult=(1 << 31) // taps + 1)
 
 
 def _sum(rect: Rect, bias: int, mult: int, shift: int) -> PoolPiece:

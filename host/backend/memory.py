@@ -7,16 +7,20 @@ tensor's producer and the other operand of its consumers leave alone. What does 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...hw.config import AcceleratorConfig
-from .layers import Layer, Storage, Unfit
+from .layers import ConvLayer, Layer, Storage, Unfit
 from .tiling import Bands, plan_bands, whole
 
 # Shares of the buffer tried for the bands of a streaming layer. Half first: larger bands gain little and crowd others
 # out; all of it last.
 _BUDGETS = (1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1)
+
+
+# Layers after whose end the space of a tensor is reused reluctantly: writing there waits for the last reader.
+_RECENT = 2
 
 
 class Unplaceable(Unfit):
@@ -62,21 +66,25 @@ def plan_memory(layers: Sequence[Layer], storages: Mapping[str, Storage], config
     """
     streamed: set[str] = set()
     while True:
-        try:
-            return _Planner(layers, storages, config, streamed).plan()
-        except _Full as full:
-            if not full.live:
-                layer = layers[full.time]
-                raise Unplaceable(layer.op, f"its smallest band needs more than the {config.act_kib} KiB "
-                                            "activation buffer") from None
-            streamed.add(max(full.live, key=lambda name: storages[name].words))
+        # Leaving alone what was freed a moment ago costs space; rather reuse it than stream.
+        for recent in (_RECENT, 0):
+            try:
+                return _Planner(layers, storages, config, streamed, recent).plan()
+            except _Full as problem:
+                full = problem
+        if not full.live:
+            raise Unplaceable(layers[full.time].op, f"its smallest band needs more than the {config.act_kib} KiB "
+                                                    "activation buffer")
+        streamed.add(max(full.live, key=lambda name: storages[name].words))
 
 
 class _Planner:
     """One attempt with a given set of streamed tensors."""
 
     def __init__(self, layers: Sequence[Layer], storages: Mapping[str, Storage], config: AcceleratorConfig,
-                 streamed: set[str]) -> None:
+                 streamed: set[str], recent: int) -> None:
+        self.recent = recent
+        self.freed: list[tuple[int, int, int]] = []  # when, and words [low, high)
         self.layers, self.storages, self.config, self.streamed = layers, storages, config, streamed
         self.last_use = {operand.storage: time for time, layer in enumerate(layers)
                          for operand in (*layer.inputs, layer.output)}
@@ -86,21 +94,29 @@ class _Planner:
     def plan(self) -> MemoryPlan:
         plans = []
         for time, layer in enumerate(self.layers):
-            self.live = {name: place for name, place in self.live.items() if self.last_use.get(name, -1) >= time}
+            self._release(time)
             for operand in (*layer.inputs, layer.output):
                 if operand.storage not in self.streamed and operand.storage not in self.resident:
                     self._place_tensor(time, layer, operand.storage)
             plans.append(self._plan_layer(time, layer))
         return MemoryPlan(self.resident, tuple(plans))
 
+    def _release(self, time: int) -> None:
+        dead = [name for name in self.live if self.last_use.get(name, -1) < time]
+        self.freed += [(time, *self.live.pop(name)) for name in dead]
+        self.freed = [(when, low, high) for when, low, high in self.freed if when > time - self.recent]
+
     def _place_tensor(self, time: int, layer: Layer, name: str) -> None:
         avoid: Counter[int] = Counter()
         if name == layer.output.storage:
             self._avoid(avoid, (operand.storage for operand in layer.inputs))
-        for later in self.layers[time:]:
-            names = [operand.storage for operand in later.inputs]
+        for moment, later in enumerate(self.layers[time:], time):
+            names = {operand.storage for operand in later.inputs}
             if name in names:
-                self._avoid(avoid, (other for other in names if other != name))
+                if not isinstance(later, ConvLayer) and moment:
+                    # While the vector unit reads this, the array may still be reading its own operand.
+                    names |= {operand.storage for operand in self.layers[moment - 1].inputs}
+                self._avoid(avoid, names - {name})
         address = self._fit(self.storages[name].words, avoid)
         if address is None:
             tensors = [other for other in self.live if other in self.resident]
@@ -108,8 +124,8 @@ class _Planner:
         self.resident[name] = address
         self.live[name] = (address, address + self.storages[name].words)
 
-    def _avoid(self, avoid: Counter[int], names: object) -> None:
-        for name in names:  # type: ignore[attr-defined]
+    def _avoid(self, avoid: Counter[int], names: Iterable[str]) -> None:
+        for name in names:
             if name in self.live:
                 avoid.update(self._banks(*self.live[name]))
 
@@ -158,10 +174,13 @@ class _Planner:
         for low, high in self._gaps():
             if high - low < words:
                 continue
-            edges = range(-(-low // self.config.bank_words) * self.config.bank_words, high, self.config.bank_words)
-            starts = {low, high - words, *(edge for edge in edges if edge + words <= high)}
+            size = self.config.bank_words
+            edges = [*range(-(-low // size) * size, high, size), *(end for _, _, end in self.freed),
+                     *(start - words for _, start, _ in self.freed)]
+            starts = {low, high - words, *(edge for edge in edges if low <= edge <= high - words)}
             for start in starts:
                 conflicts = sum(avoid[bank] for bank in self._banks(start, start + words))
+                conflicts += sum(start < end and start + words > begin for _, begin, end in self.freed)
                 # Ends of a gap before its middle, the tightest gap first: what stays free stays in one piece.
                 waste = min(start - low, high - words - start) * len(self.live) + (high - low - words)
                 cost = (conflicts, waste, start)

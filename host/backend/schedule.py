@@ -7,14 +7,11 @@ its data is first needed and each store at the end of a band; here they move for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-from ...hw.isa import Opcode, Unit
-from .dependencies import UNITS, Tracker
+from ...hw.isa import Opcode
+from .dependencies import Tracker
 from .instruction import Instruction
 from .layers import Layer
-
-T = TypeVar("T")
 
 # Operators that may overtake: enough for the branches of a residual block, few enough to keep live tensors few.
 _LOOKAHEAD = 3
@@ -47,17 +44,16 @@ def advance(instructions: Sequence[Instruction], tracker: Tracker, ahead: int) -
     the load queue and block the dispatch of everything else.
     """
     position: list[int] = []  # the instruction behind which each one now stands, by its old index
-    of_unit: list[list[int]] = [[] for _ in range(UNITS)]
+    loads: list[int] = []
     for index, instruction in enumerate(instructions):
-        need = tracker.add(instruction)
         if instruction.opcode in _FIXED:
             place = index
         else:
-            before = [of_unit[unit][count - 1] for unit, count in enumerate(need) if count]
-            place = max((position[i] for i in before), default=-1)
-            loads = of_unit[Unit.LOAD]
-            if instruction.opcode == Opcode.LOAD and loads:
-                place = max(place, position[loads[-1]], loads[-ahead] if len(loads) >= ahead else -1)
+            place = max(tracker.conflicts(instruction)) - 1
+            if instruction.opcode == Opcode.LOAD:
+                if loads:
+                    place = max(place, position[loads[-1]], loads[-ahead] if len(loads) >= ahead else -1)
+                loads.append(index)
         position.append(place)
-        of_unit[instruction.unit].append(index)
+        tracker.record(instruction, place + 1)
     return [instructions[i] for i in sorted(range(len(instructions)), key=lambda i: (position[i], i))]
