@@ -57,4 +57,5 @@ def save(path: Path, outputs: Mapping[str, np.ndarray]) -> None:
                     np.lib.format.write_array(file, array)
     else:
         with path.open("wb") as file:  # `np.save` would append a suffix to a path
-            np.save(file, *outputs.values())
+            (array,) = outputs.values()
+            np.save(file, array)

@@ -27,6 +27,7 @@ from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
 
 USAGE_STATUS = 2
+CLOSED_PIPE_STATUS = 1  # as click has it
 INTERRUPTED_STATUS = 130
 PIPE_WIDTH = 140  # columns of a table that does not go to a terminal
 
@@ -42,7 +43,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED_STATUS)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(CLOSED_PIPE_STATUS)
     except click.ClickException as error:
         _fail(error.format_message())
     except (SystolithError, OSError) as error:

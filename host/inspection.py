@@ -11,7 +11,7 @@ from rich.table import Table
 from ..hw.isa import INSTR_BYTES
 from .program import Port, Program
 from .report import config_hash, preset_name
-from .stats import layer_traffic
+from .stats import layer_stats
 
 
 def summary(program: Program) -> str:
@@ -41,18 +41,19 @@ def describe(program: Program) -> Iterator[RenderableType]:
 
 def _operators(program: Program) -> Table:
     shapes = {op.name: program.graph.result(op).shape for op in program.graph.ops}
-    table = Table(box=SIMPLE)
+    table = Table(box=SIMPLE, pad_edge=False)
     table.add_column("layer", overflow="fold")
     for name in ("operator", "unit", "output"):
         table.add_column(name)
     for name in ("MACs", "bytes loaded", "bytes stored"):
         table.add_column(name, justify="right")
-    traffic = layer_traffic(program)
-    for layer, (loaded, stored) in zip(program.layers, traffic, strict=True):
+    stats = layer_stats(program)
+    for layer, counted in zip(program.layers, stats, strict=True):
         table.add_row(layer.name, layer.kind, layer.unit, "x".join(map(str, shapes.get(layer.name, ()))) or "-",
-                      f"{layer.macs:,}", f"{loaded:,}", f"{stored:,}")
+                      f"{layer.macs:,}", f"{counted.bytes_loaded:,}", f"{counted.bytes_stored:,}")
     table.add_section()
-    table.add_row("total", "", "", "", f"{program.macs:,}", *(f"{sum(t[i] for t in traffic):,}" for i in (0, 1)))
+    table.add_row("total", "", "", "", f"{program.macs:,}", f"{sum(each.bytes_loaded for each in stats):,}",
+                  f"{sum(each.bytes_stored for each in stats):,}")
     return table
 
 

@@ -88,7 +88,8 @@ class Report:
 
     def table(self) -> Table:
         """Return the layers and their sum as a table for `rich`."""
-        table = Table(title=f"{self.model} on {self.device}", title_justify="left", caption_justify="left", box=SIMPLE)
+        table = Table(title=f"{self.model} on {self.device}", title_justify="left", caption_justify="left", box=SIMPLE,
+                      pad_edge=False)
         table.add_column("layer", overflow="fold")
         for name in ("operator", "unit"):
             table.add_column(name)
