@@ -9,7 +9,7 @@ import numpy as np
 
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES
-from .backend.constants import ConstantPool
+from .backend.constants import BURST_WORDS, ConstantPool
 from .backend.dependencies import Tracker, memory_sizes
 from .backend.emit import Emitter
 from .backend.encode import encode_program
@@ -141,7 +141,7 @@ class _Compilation:
         image += bytes(-len(image) % _CODE_ALIGN)
         count = sum(step.count for step, _ in self._hardware())
         tensor_base = len(image) + -(-count * INSTR_BYTES // _CODE_ALIGN) * _CODE_ALIGN
-        tensor_base += -tensor_base % (16 * self.config.word_bytes)
+        tensor_base += -tensor_base % (BURST_WORDS * self.config.word_bytes)
         steps: list[HwStep | CpuStep] = []
         for item in self.steps:
             if isinstance(item, CpuStep):
@@ -152,8 +152,8 @@ class _Compilation:
                                for bindings in (step.inputs, step.outputs))
             steps.append(replace(step, code_offset=len(image), inputs=inputs, outputs=outputs))
             image += encode_program(instructions, self.config, tensor_base, len(self.tensors.data))
-        dram_bytes = tensor_base + len(self.tensors.data)
-        dram_bytes += -dram_bytes % (16 * self.config.word_bytes)
+        dram_bytes = max(tensor_base + len(self.tensors.data), 1)  # a device has some memory even if nothing uses it
+        dram_bytes += -dram_bytes % (BURST_WORDS * self.config.word_bytes)
         if dram_bytes > MAX_DRAM_BYTES:
             raise ProgramError(f"{self.graph.name} needs {dram_bytes} bytes of DRAM, more than {MAX_DRAM_BYTES}; "
                                "use a smaller network")

@@ -81,7 +81,7 @@ class View(NamedTuple):
     def lane(self, rect: Rect, block: int) -> tuple[int, int, int]:
         """Return (low, high, step) that enclose the words of one block of the pixels of `rect`."""
         low, high = self.span(rect)
-        return low + block, high - self.blocks + block + 1, self.blocks
+        return (low + block, high - self.blocks + block + 1, self.blocks) if rect.pixels else (0, 0, 1)
 
 
 def blocks_of(channels: int, word_bytes: int) -> int:
