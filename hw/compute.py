@@ -1,6 +1,6 @@
 """Compute unit: weight loader, convolution front end, systolic array and accumulators."""
 
-from amaranth import Cat, Mux, Module, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,10 +11,12 @@ from .isa import COMPUTE, ENTRY, ERROR, HEADER_BITS, ErrorCode
 from .scratchpad import ACT_READ_LATENCY, act_read_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk
 
-__all__ = ["COMPUTE_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "compute_latency", "pass_cycles"]
+__all__ = ["START_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "compute_latency", "pass_cycles"]
 
-# Cycles from the loader's row counter to the weights at the array, chosen equal to the pixels' path from taking a pass
-# (`PIXEL_LATENCY`), as the array's `w` contract asks.
+# Cycles from accepting an instruction to taking its first pass: the walker's origin, its first point, the loader.
+START_LATENCY = 3
+# Cycles from `wgt_en` to the weights at the array: memory, then a register. The loader's enable is delayed so that the
+# weights' whole path is as long as the pixels' (`PIXEL_LATENCY`), as the array's `w` contract asks.
 WEIGHT_READ_LATENCY = 2
 # From taking a pass to its first word at the array: walker, buffer, and a register behind the padding multiplexer.
 PIXEL_LATENCY = PASS_LATENCY + ACT_READ_LATENCY + 1
@@ -26,7 +28,7 @@ def pass_cycles(config: AcceleratorConfig, pixels: int) -> int:
 
 
 def compute_latency(config: AcceleratorConfig) -> int:
-    """Return the cycles from taking an instruction's last pass to retirement, less its pixels."""
+    """Return the cycles from taking an instruction's last pass to the one after ``done``, less its pixels."""
     return PIXEL_LATENCY + array_latency(config.rows) + 1
 
 
@@ -125,8 +127,14 @@ class ComputeUnit(wiring.Component):
         s_fill, s_acc, s_index = Signal(8), Signal(self._acc_bits), Signal(24)
         s_overwrite, s_last = Signal(), Signal()
         pixel = Signal(self._acc_bits)
+        # No accumulator may be read before its last sum is written. The loader's pace alone does not keep passes
+        # MIN_PASS apart: one after a long pass comes early. And an instruction that adds to other accumulators than
+        # the one before may begin where that one ended.
+        settling, draining = Signal(range(MIN_PASS)), Signal(range(MIN_PASS - 1))
+        settled, moved = Signal(), Signal()
         m.d.comb += [
-            take.eq(waiting & inner.ready), inner.take.eq(take), inner.point.eq(point),
+            settled.eq((settling == 0) & ~(moved & (inner.element | (draining != 0)))),
+            take.eq(waiting & inner.ready & settled), inner.take.eq(take), inner.point.eq(point),
             inner.loop.n_x.eq(body.out_w), inner.loop.n_y.eq(body.out_h),
             inner.loop.addr_x.eq(body.step_x), inner.loop.addr_y.eq(body.step_y),
             inner.loop.coord_x.eq(body.stride_x), inner.loop.coord_y.eq(body.stride_y),
@@ -138,6 +146,16 @@ class ComputeUnit(wiring.Component):
                          s_overwrite.eq(first & ~body.accumulate), s_last.eq(last)]
         with m.Elif(inner.element):
             m.d.sync += pixel.eq(pixel + 1)
+        with m.If(take):
+            m.d.sync += settling.eq(MIN_PASS - 1)
+        with m.Elif(settling != 0):
+            m.d.sync += settling.eq(settling - 1)
+        with m.If(inner.element):
+            m.d.sync += draining.eq(MIN_PASS - 2)
+        with m.Elif(draining != 0):
+            m.d.sync += draining.eq(draining - 1)
+        with m.If(at_row0):
+            m.d.sync += moved.eq(outer.first & body.accumulate & (body.acc != s_acc))
 
         # One stage behind the walker's counters, where its outputs are valid.
         fill, overwrite, acc_address, retire = Signal(8), Signal(), Signal(self._acc_bits), Signal()

@@ -161,7 +161,7 @@ def random_pool(rng: random.Random, config: AcceleratorConfig, src: range, dst: 
         body = {**window.fields, **fields, "mode": mode}
         if mode == PoolMode.AVERAGE:
             taps = kernel[0] * kernel[1]
-            body |= {"zp": 0, "half": taps // 2, "mult": -(-(1 << 31) // taps)}
+            body |= {"zp": 0, "half": taps // 2, "mult": (1 << 31) // taps + 1}
         elif mode == PoolMode.SUM:
             body |= {"bias": rng.choice((rng.randint(-4000, 4000), rng.randrange(-1 << 31, 1 << 31))),
                      "mult": random_multiplier(rng), "shift": rng.randint(-31, MAX_LEFT_SHIFT)}

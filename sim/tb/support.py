@@ -1,7 +1,7 @@
 """What the testbenches share: clock and reset, packed words, instruction entries, memories of fixed latency."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cocotb
@@ -69,7 +69,7 @@ class Bench:
         for name, value in inputs.items():
             getattr(self.dut, name).value = value
         self.dut.rst.value = 1
-        cocotb.start_soon(Clock(self.dut.clk, 10, "ns", impl="gpi").start())
+        Clock(self.dut.clk, 10, "ns", impl="gpi").start()
         for _ in range(3):
             await RisingEdge(self.dut.clk)
         self.dut.rst.value = 0
@@ -99,16 +99,17 @@ class Bench:
             await RisingEdge(self.dut.clk)
         raise AssertionError(f"{what} must happen within {limit} cycles")
 
-    def read_port(self, en: Any, addr: Any, data: Any, latency: int, word_at: Callable[[int], int]) -> None:
-        """Answer a memory read port with ``word_at(address)``, ``latency`` cycles after ``en``.
+    def read_port(self, en: Any, addr: Any, data: Any, latency: int, words: Sequence[int]) -> None:
+        """Answer a memory read port with ``words[addr]``, ``latency`` cycles after ``en``.
 
-        In all other cycles the data is noise, so that a consumer that samples at another time is found.
+        In all other cycles, and beyond the end, the data is noise, so that who samples at another time is found.
         """
         bits = len(data)
         pending: list[int] = [self.rng.getrandbits(bits)] * (latency - 1)
 
         def step() -> None:
-            pending.append(word_at(int(addr.value)) if int(en.value) else self.rng.getrandbits(bits))
+            inside = int(en.value) and int(addr.value) < len(words)
+            pending.append(words[int(addr.value)] if inside else self.rng.getrandbits(bits))
             data.value = pending.pop(0)
 
         self.every_cycle(step)
