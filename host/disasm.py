@@ -16,7 +16,7 @@ def disassemble(program: Program) -> Iterator[str]:
 
     Lines that start with "#" are headings. An instruction shows its index in its step, unit, opcode, in braces the
     counts of retired instructions that it waits for and the activation banks that it reads and writes, and its fields
-    that are not 0.
+    that are not 0 (the buffer of a load and the mode of a pool always).
     """
     for number, step in enumerate(program.steps):
         if isinstance(step, HwStep):
@@ -46,7 +46,8 @@ def format_instruction(data: bytes) -> str:
     waits = [f"{unit.name.lower()}>={header[f'wait_{unit.name.lower()}']}" for unit in Unit
              if header[f"wait_{unit.name.lower()}"]]
     banks = [f"{name}={_bits(header[key])}" for name, key in (("rd", "rd_banks"), ("wr", "wr_banks")) if header[key]]
-    fields = [f"{name}={_value(opcode, name, value)}" for name, value in body.items() if value or name in ("mode",)]
+    always = {Opcode.LOAD: "buffer", Opcode.POOL: "mode"}.get(opcode)
+    fields = [f"{name}={_value(opcode, name, value)}" for name, value in body.items() if value or name == always]
     unit = UNIT_OF[opcode].name.lower()
     return f"{unit:8}{opcode.name.lower():8} {{{' '.join(waits + banks)}}} {' '.join(fields)}"
 

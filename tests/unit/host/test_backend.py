@@ -1,0 +1,243 @@
+"""Parts of the compiler's backend: dependencies, order, tiling, memory, rings, layout."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from systolith.host.backend.constants import sub_kernels
+from systolith.host.backend.dependencies import DRAM_GRANULE, Tracker, bank_mask, tokens
+from systolith.host.backend.instruction import Instruction, Region, Space
+from systolith.host.backend.layers import Clamp, Layer, Operand, Storage, Window
+from systolith.host.backend.layout import Image, Rect, View, pack, unpack
+from systolith.host.backend.memory import Unplaceable, plan_memory
+from systolith.host.backend.rings import Ring
+from systolith.host.backend.schedule import advance, order_layers
+from systolith.host.backend.tiling import plan_bands, split, tiles
+from systolith.hw.config import AcceleratorConfig
+from systolith.hw.isa import Opcode
+
+TINY = AcceleratorConfig.preset("tiny")
+SIZES = {Space.ACT: 64, Space.WGT: 64, Space.PARAM: 64, Space.ACC: 64, Space.DRAM: 4096}
+
+
+def instruction(opcode: Opcode, reads=(), writes=()) -> Instruction:
+    """An instruction that touches activation words, given as (low, high[, step])."""
+    regions = [[Region(Space.ACT, *words) for words in group] for group in (reads, writes)]
+    return Instruction(opcode, {}, 0, *regions)
+
+
+def waits(*instructions: Instruction) -> list[list[int]]:
+    return tokens(instructions, Tracker(SIZES))
+
+
+def test_a_reader_waits_for_the_writer():
+    assert waits(instruction(Opcode.LOAD, writes=[(0, 8)]), instruction(Opcode.LOAD, writes=[(8, 16)]),
+                 instruction(Opcode.COMPUTE, reads=[(4, 6)]))[2] == [1, 0, 0, 0]
+
+
+def test_a_writer_waits_for_readers_and_the_writer():
+    assert waits(instruction(Opcode.LOAD, writes=[(0, 8)]), instruction(Opcode.COMPUTE, reads=[(0, 8)]),
+                 instruction(Opcode.STORE, reads=[(2, 3)]), instruction(Opcode.ADD, writes=[(2, 4)]))[3] == [1, 1, 0, 1]
+
+
+def test_readers_do_not_wait_for_each_other():
+    assert waits(instruction(Opcode.COMPUTE, reads=[(0, 8)]), instruction(Opcode.STORE, reads=[(0, 8)]))[1] == [0] * 4
+
+
+def test_a_unit_never_waits_for_itself():
+    assert waits(instruction(Opcode.ADD, writes=[(0, 8)]), instruction(Opcode.POOL, reads=[(0, 8)]))[1] == [0] * 4
+
+
+def test_what_an_earlier_instruction_of_the_unit_waited_for_is_not_repeated():
+    load = instruction(Opcode.LOAD, writes=[(0, 8)])
+    compute = instruction(Opcode.COMPUTE, reads=[(0, 8)])
+    assert waits(load, compute, compute)[1:] == [[1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_interleaved_channel_blocks_do_not_touch_each_other():
+    even, odd = (0, 15, 2), (1, 16, 2)
+    assert waits(instruction(Opcode.REQUANT, writes=[even]), instruction(Opcode.COMPUTE, reads=[odd]),
+                 instruction(Opcode.STORE, reads=[even]))[1:] == [[0] * 4, [0, 0, 1, 0]]
+
+
+def test_dram_is_tracked_in_whole_granules():
+    store = Instruction(Opcode.STORE, {}, 0, [], [Region(Space.DRAM, 10, 20)])
+    near, far = (Instruction(Opcode.LOAD, {}, 0, [Region(Space.DRAM, low, low + 1)], [])
+                 for low in (DRAM_GRANULE - 1, DRAM_GRANULE))
+    assert waits(store, far, near)[1:] == [[0] * 4, [0, 0, 0, 1]]
+
+
+def test_a_region_outside_its_memory_is_a_bug_that_is_reported():
+    with pytest.raises(ValueError, match="within ACT, not be 60..65"):
+        waits(instruction(Opcode.LOAD, writes=[(60, 65)]))
+
+
+def test_bank_masks_cover_every_bank_of_a_region():
+    regions = [Region(Space.ACT, 15, 17), Region(Space.ACT, 48, 49), Region(Space.WGT, 0, 64), Region(Space.ACT, 0, 0)]
+    assert bank_mask(regions, 16) == 0b1011
+
+
+def touched(instruction_: Instruction) -> tuple[set[int], set[int]]:
+    reads, writes = ({word for r in group for word in range(r.low, r.high, r.step)}
+                     for group in (instruction_.reads, instruction_.writes))
+    return reads, writes
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_advancing_keeps_the_order_of_everything_that_conflicts(seed):
+    rng = random.Random(seed)
+
+    def words():
+        low = rng.randrange(60)
+        return low, rng.randrange(low, 64), rng.choice((1, 1, 2, 3))
+
+    opcodes = [Opcode.LOAD, Opcode.COMPUTE, Opcode.REQUANT, Opcode.ADD, Opcode.POOL, Opcode.STORE]
+    program = [instruction(rng.choice(opcodes), [words()], [words()]) for _ in range(60)]
+    moved = advance(program, Tracker(SIZES), ahead=3)
+    place = {id(each): index for index, each in enumerate(moved)}
+    assert sorted(place) == sorted(map(id, program))
+    for i, first in enumerate(program):
+        for second in program[i + 1:]:
+            (reads, writes), (later_reads, later_writes) = touched(first), touched(second)
+            if writes & (later_reads | later_writes) or reads & later_writes:
+                assert place[id(first)] < place[id(second)], f"seed {seed}"
+
+
+def test_loads_come_early_but_only_a_few_of_them():
+    loads = [instruction(Opcode.LOAD, writes=[(i, i + 1)]) for i in range(4)]
+    computes = [instruction(Opcode.COMPUTE, reads=[(i, i + 1)]) for i in range(4)]
+    program = [each for pair in zip(loads, computes, strict=True) for each in pair]
+    found = advance(program, Tracker(SIZES), ahead=2)
+    assert [each.unit.name[0] for each in found] == list("LLLCLCCC")
+
+
+POINTWISE, SMALL = Window(), Image(4, 4, 1)
+
+
+def layer(name: str, inputs: str, image: Image = SMALL, window: Window = POINTWISE) -> Layer:
+    return Layer(name, tuple(Operand(x, image) for x in inputs), Operand(name, image), window, Clamp(0))
+
+
+def test_a_branch_fills_the_gap_between_dependent_layers():
+    ordered = order_layers([layer("a", "x"), layer("b", "a"), layer("c", "x"), layer("d", "bc")])
+    assert [each.op for each in ordered] == ["a", "c", "b", "d"]
+
+
+@pytest.mark.parametrize(("low", "high", "most", "expected"), [
+    (0, 10, 4, [(0, 3), (3, 6), (6, 10)]), (2, 5, 8, [(2, 5)]), (0, 4, 1, [(0, 1), (1, 2), (2, 3), (3, 4)])])
+def test_splits_are_balanced(low, high, most, expected):
+    assert split(low, high, most) == expected
+
+
+@pytest.mark.parametrize("rect", [Rect(1, 9, 2, 7), Rect(0, 1, 0, 30), Rect(3, 5, 0, 17)])
+def test_tiles_cover_a_rectangle_once_and_are_small_enough(rect):
+    parts = tiles(rect, 16)
+    pixels = [(y, x) for p in parts for y in range(p.y0, p.y1) for x in range(p.x0, p.x1)]
+    assert all(p.pixels <= 16 for p in parts)
+    assert sorted(pixels) == [(y, x) for y in range(rect.y0, rect.y1) for x in range(rect.x0, rect.x1)]
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 9, 12, 100])
+def test_sub_kernels_cover_every_tile_once(most):
+    parts = sub_kernels(3, 4, 5, most)
+    covered = sorted((ky, kx, b) for p in parts for ky in range(p.ky, p.ky + p.kh) for kx in range(p.kx, p.kx + p.kw)
+                     for b in range(p.block, p.block + p.blocks))
+    assert covered == sorted((ky, kx, b) for ky in range(3) for kx in range(4) for b in range(5))
+    assert all(p.tiles <= most for p in parts)
+
+
+def test_bands_stay_within_their_budget_and_cover_the_output():
+    wide = layer("y", "x", Image(9, 20, 2), Window(3, 3, 1, 1, 1, 1, 1, 1))
+    for budget in (20, 100, 200, 400, 800):
+        bands = plan_bands(wide, [0, -1], budget)
+        if bands is None:
+            assert budget < 50
+            continue
+        assert bands.slots * sum(words for _, words in bands.words) <= budget
+        assert sum(rect.pixels for rect in bands.rects) == 180
+
+
+def test_whole_rows_and_two_slots_are_preferred():
+    bands = plan_bands(layer("y", "x", Image(8, 20, 1)), [0], 80)
+    assert bands is not None and bands.slots == 2 and bands.rects[0] == Rect(0, 2, 0, 20)
+
+
+def storages(layers: list[Layer], words: int) -> dict[str, Storage]:
+    names = {operand.storage for each in layers for operand in (*each.inputs, each.output)}
+    return {name: Storage(name, words, 1, 4, words) for name in names}
+
+
+def test_live_tensors_never_overlap():
+    names = "abcdefgh"
+    image = Image(16, 64, 1)
+    layers = [layer(y, x, image) for x, y in zip(names, names[1:], strict=False)]
+    plan = plan_memory(layers, storages(layers, image.words), TINY)
+    for each in layers:
+        x, y = plan.resident[each.inputs[0].storage], plan.resident[each.output.storage]
+        assert abs(x - y) >= image.words
+
+
+def test_an_output_keeps_away_from_the_banks_of_its_inputs():
+    image = Image(16, 64, 1)
+    layers = [layer("y", "ab", image)]
+    plan = plan_memory(layers, storages(layers, image.words), TINY)
+    banks = {name: plan.resident[name] // TINY.bank_words for name in "aby"}
+    assert len(set(banks.values())) == 3
+
+
+def test_the_largest_tensor_streams_when_not_all_fit():
+    small, large = Image(16, 64, 1), Image(64, 300, 1)
+    layers = [Layer("b", (Operand("a", small),), Operand("b", large), Window(), Clamp(0)),
+              Layer("c", (Operand("b", large),), Operand("c", small), Window(), Clamp(0))]
+    sizes = {"a": small.words, "b": large.words, "c": small.words}
+    plan = plan_memory(layers, {name: Storage(name, n, 1, 4, n) for name, n in sizes.items()}, TINY)
+    assert set(plan.resident) == {"a", "c"} and len(plan.layers[0].bands.rects) > 1
+
+
+def test_a_band_that_can_never_fit_names_the_operator():
+    image = Image(1, 1, TINY.act_words + 1)
+    with pytest.raises(Unplaceable, match="smallest band needs more than the 64 KiB") as caught:
+        plan_memory([layer("y", "x", image)], storages([layer("y", "x")], image.words), TINY)
+    assert caught.value.op == "y"
+
+
+def test_a_ring_evicts_what_it_overwrites():
+    ring = Ring(10)
+    assert (ring.claim("a", 4), ring.claim("b", 4), ring.claim("c", 3)) == (0, 4, 0)
+    assert (ring.find("a"), ring.find("b"), ring.find("c")) == (None, 4, 0)
+
+
+@pytest.mark.parametrize("words", [0, 11])
+def test_a_ring_refuses_what_it_cannot_hold(words):
+    with pytest.raises(ValueError, match=f"between 1 and 10, not {words}"):
+        Ring(10).claim("a", words)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 6, 8])
+def test_packing_round_trips(channels):
+    array = np.random.default_rng(channels).integers(-128, 128, (1, 3, 5, channels)).astype(np.int8)
+    packed = pack(array, channels, 4)
+    assert len(packed) == 15 * -(-channels // 4) * 4
+    assert np.array_equal(unpack(packed, array.shape, channels, 4), array)
+
+
+def test_packing_whole_words_is_the_raw_array():
+    array = np.arange(2 * 3 * 8, dtype=np.int8).reshape(1, 2, 3, 8)
+    assert pack(array, 8, 4) == array.tobytes()
+
+
+def test_packing_refuses_other_types_and_sizes():
+    with pytest.raises(ValueError, match="must be int8"):
+        pack(np.zeros((2, 3), np.uint8), 3, 4)
+    with pytest.raises(ValueError, match="pixels of 4 bytes, not 7 bytes"):
+        unpack(bytes(7), (1, 3), 3, 4)
+
+
+def test_a_view_of_a_band_addresses_pixels_by_their_place_in_the_image():
+    view = View(base=100 - 2 * 10, row=10, blocks=2)  # rows from 2 on lie at word 100
+    assert view.address(2, 0) == 100 and view.address(3, 1, 1) == 113
+    assert view.span(Rect(2, 4, 0, 5)) == (100, 120)
+    assert view.lane(Rect(2, 4, 0, 5), 1) == (101, 120, 2)
