@@ -9,14 +9,16 @@ from amaranth.lib.wiring import In, Out
 
 from .fifo import StreamBuffer, StreamFifo
 
-__all__ = ["ADDR_BITS", "AXI_ADDRESS", "BURST_INCR", "BURST_WORDS", "OKAY", "RESPONSE", "AxiMaster", "ReadArbiter",
-           "axi4_signature", "axi_lite_signature", "read_data_layout", "write_data_layout"]
+__all__ = ["ADDR_BITS", "ARBITER_LATENCY", "AXI_ADDRESS", "BURST_INCR", "BURST_WORDS", "OKAY", "RESPONSE", "AxiMaster",
+           "ReadArbiter", "axi4_signature", "axi_lite_signature", "read_data_layout", "write_data_layout"]
 
 ADDR_BITS = 32
 # Bursts stay inside an aligned block of this many words; with words of at most 64 bytes they never cross 4 KiB.
 BURST_WORDS = 16
 BURST_INCR = 0b01
 OKAY = 0b00
+# Cycles that `ReadArbiter` adds to the address of a read.
+ARBITER_LATENCY = 1
 
 # Payload of the AR and AW streams: byte address and beats - 1. Beats are always full words, bursts always INCR.
 AXI_ADDRESS = StructLayout({"addr": unsigned(ADDR_BITS), "len": unsigned(8)})

@@ -12,7 +12,8 @@ from .config import AcceleratorConfig
 from .fifo import StreamBuffer, StreamFifo
 from .isa import ENTRY, ERROR, HEADER, HEADER_BITS, TRANSFER, Buffer, ErrorCode, Unit
 
-__all__ = ["BURST", "LOAD_LATENCY", "STORE_LATENCY", "BurstWalker", "LoadUnit", "StoreUnit", "local_write_signature"]
+__all__ = ["ADDRESS_LATENCY", "BURST", "LOAD_LATENCY", "STORE_LATENCY", "BurstWalker", "LoadUnit", "StoreUnit",
+           "local_write_signature"]
 
 # Cycles from taking an instruction to its first AR or AW valid: walker, checked burst, register slice.
 ADDRESS_LATENCY = 3
