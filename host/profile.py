@@ -11,8 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..hw.isa import HEADER, INSTR_BYTES, UNIT_OF, Unit
-from .devices.base import RunResult, Trace
+from ..hw.compute import pass_cycles
+from ..hw.config import AcceleratorConfig
+from ..hw.isa import INSTR_BYTES, Unit
+from ..sim.decode import Instruction, decode_instruction
+from .devices.base import RunResult
 
 IntArray = npt.NDArray[np.int64]
 
@@ -25,36 +28,57 @@ class InstructionTable:
         units: the `Unit` of each instruction, int64 [instructions].
         waits: how many instructions of each unit it waits for, int64 [instructions, units].
         layers: index of the layer that it belongs to, int64 [instructions].
+        array_cycles: cycles in which it keeps the array busy, 0 for other units, int64 [instructions].
     """
 
     units: IntArray
     waits: IntArray
     layers: IntArray
+    array_cycles: IntArray
 
     @classmethod
-    def of(cls, code: bytes, layers: Sequence[int] | npt.NDArray[np.integer]) -> InstructionTable:
+    def of(cls, code: bytes, layers: Sequence[int] | npt.NDArray[np.integer],
+           config: AcceleratorConfig) -> InstructionTable:
         """Return the table of `code`, valid instructions of `INSTR_BYTES` each."""
-        words = np.frombuffer(code, np.uint8).reshape(-1, INSTR_BYTES)
-        unit_of = np.full(256, -1)
-        for opcode, unit in UNIT_OF.items():
-            unit_of[opcode] = unit
-        waits = [_header_field(words, f"wait_{unit.name.lower()}") for unit in Unit]
-        return cls(unit_of[_header_field(words, "opcode")], np.stack(waits, axis=1), np.asarray(layers, np.int64))
+        instructions = [decode_instruction(code[at:at + INSTR_BYTES], at // INSTR_BYTES)
+                        for at in range(0, len(code), INSTR_BYTES)]
+        return cls(np.array([i.unit for i in instructions], np.int64), np.array([i.waits for i in instructions]),
+                   np.asarray(layers, np.int64), np.array([_array_cycles(i, config) for i in instructions], np.int64))
 
 
 def layer_cycles(table: InstructionTable, result: RunResult, layers: int) -> IntArray | None:
-    """Return the cycles that each of `layers` layers added to the run, int64 [layers], or None without a trace.
+    """Return the cycles of the run that belong to each of `layers` layers, int64 [layers], or None without a trace.
 
-    A layer ends with the last of its instructions. Layers overlap, so a layer is charged with what it adds to the
-    latest end so far, and the last one with the rest of the run: the sum is the run's total.
+    Layers overlap, but every cycle is charged once: to the layer whose tiles the array works on; while the array is
+    idle, to the layer without array work (a pooling, an addition) that the vector unit runs; otherwise to the layer
+    that the array is about to begin, and after its last tile to the last layer. So the sum is the run's total, and a
+    layer pays for its own fill, drain and waiting, but not for work that it hides behind another.
     """
-    if result.retire is None or result.cycles is None:
+    if result.issue is None or result.retire is None or result.cycles is None:
         return None
-    ends = np.zeros(layers, np.int64)
-    np.maximum.at(ends, table.layers, _in_program_order(table, result.retire))
-    latest = np.minimum(np.maximum.accumulate(ends), result.cycles)
-    latest[table.layers.max() :] = result.cycles
-    return np.diff(latest, prepend=0)
+    compute = table.units == Unit.COMPUTE
+    end = result.retire[Unit.COMPUTE].astype(np.int64)
+    begin = np.maximum(end - table.array_cycles[compute], np.concatenate([[0], end])[:-1])
+    vector = table.units == Unit.VECTOR
+    alone = ~np.isin(table.layers[vector], table.layers[compute])
+    start, stop = (trace[Unit.VECTOR].astype(np.int64)[alone] for trace in (result.issue, result.retire))
+
+    charged = np.zeros(layers, np.int64)
+    np.add.at(charged, table.layers[compute], end - begin)
+    exposed = (stop - start) - (_covered(stop, begin, end) - _covered(start, begin, end))
+    np.add.at(charged, table.layers[vector][alone], exposed)
+    idle_from, idle_to = np.concatenate([[0], end]), np.concatenate([begin, [result.cycles]])
+    rest = (idle_to - idle_from) - (_covered(idle_to, start, stop) - _covered(idle_from, start, stop))
+    np.add.at(charged, np.append(table.layers[compute], table.layers.max()), rest)
+    return charged
+
+
+def _covered(times: IntArray, begin: IntArray, end: IntArray) -> IntArray:
+    """Return how much of [0, t) the disjoint, ascending intervals [begin, end) cover, for each t in `times`."""
+    before = np.searchsorted(begin, times, side="right")
+    lengths = np.concatenate([[0], np.cumsum(end - begin)])
+    beyond = np.maximum(0, np.concatenate([[0], end])[before] - times)
+    return lengths[before] - np.where(before > 0, beyond, 0)
 
 
 def dram_wait_cycles(table: InstructionTable, result: RunResult) -> int | None:
@@ -73,15 +97,8 @@ def dram_wait_cycles(table: InstructionTable, result: RunResult) -> int | None:
     return int(np.maximum(0, np.minimum(issue, ready[Unit.LOAD]) - others).sum())
 
 
-def _in_program_order(table: InstructionTable, trace: Trace) -> IntArray:
-    cycles = np.zeros(len(table.units), np.int64)
-    for unit in Unit:
-        cycles[table.units == unit] = trace[unit]
-    return cycles
-
-
-def _header_field(words: npt.NDArray[np.uint8], name: str) -> IntArray:
-    field = HEADER[name]
-    first, last = field.offset // 8, (field.offset + field.width) // 8
-    assert field.offset % 8 == field.width % 8 == 0, "the header's fields are whole bytes"
-    return sum(words[:, byte].astype(np.int64) << 8 * (byte - first) for byte in range(first, last))
+def _array_cycles(instruction: Instruction, config: AcceleratorConfig) -> int:
+    if instruction.unit != Unit.COMPUTE:
+        return 0
+    fields = instruction.fields
+    return fields["tiles"] * pass_cycles(config, fields["out_h"] * fields["out_w"])

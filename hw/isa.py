@@ -63,8 +63,8 @@ class PoolMode(enum.IntEnum):
     """Reduction over the window, and what follows it.
 
     ``MAX``: maximum of the taps. ``SUM``: sum of the taps plus ``bias``, requantised. ``AVERAGE``: sum of the taps
-    divided by their number: ``half`` is added away from zero, then multiplied by ``mult = ceil(2^31 / n)`` without
-    rounding, truncating toward zero.
+    divided by their number n: ``half = n // 2`` is added away from zero, then multiplied by
+    ``mult = 2^31 // n + 1`` without rounding, truncating toward zero (exact for 2 <= n <= 2048).
     """
 
     MAX = 0

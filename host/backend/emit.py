@@ -135,7 +135,10 @@ class Emitter:
     # Array.
 
     def _conv(self, layer: ConvLayer, constants: ConvConstants, rect: Rect, source: View, target: View) -> None:
-        parts, blocks = tiles(rect, self._tile), range(constants.output_blocks)
+        # A single pass takes no longer than its requantisation: then only long tiles hide the vector unit's start.
+        single = sum(part.tiles for part in constants.passes) == 1
+        parts = tiles(rect, self.config.acc_half if single else self._tile)
+        blocks = range(constants.output_blocks)
         # All weights on chip: pixels outside, so that the next layer has complete pixels early. Else every weight is
         # loaded once per band.
         stay = constants.weight_words <= self.config.wgt_words // 2 and constants.param_group >= len(blocks)

@@ -60,7 +60,7 @@ class Measurement:
 
 def _table(program: Program, step: HwStep) -> InstructionTable:
     code = program.image[step.code_offset : step.code_offset + step.count * INSTR_BYTES]
-    return InstructionTable.of(code, program.layer_index[step.first : step.first + step.count])
+    return InstructionTable.of(code, program.layer_index[step.first : step.first + step.count], program.config)
 
 
 def _layer(layer: Layer, cycles: int | None, program: Program) -> LayerReport:

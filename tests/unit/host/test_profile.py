@@ -6,21 +6,24 @@ import numpy as np
 
 from systolith.host.devices.base import RunResult
 from systolith.host.profile import InstructionTable, dram_wait_cycles, layer_cycles
+from systolith.hw.config import PRESETS
 from systolith.hw.isa import Opcode, Unit, encode
+
+CONFIG = PRESETS["tiny"]
 
 
 def _program() -> InstructionTable:
     """Two layers of load, compute, requantise, and a store."""
     code = [
         encode(Opcode.LOAD),
-        encode(Opcode.COMPUTE, {"wait_load": 1}),
+        encode(Opcode.COMPUTE, {"wait_load": 1}, tiles=2, out_h=1, out_w=8),
         encode(Opcode.REQUANT, {"wait_compute": 1}),
         encode(Opcode.LOAD),
-        encode(Opcode.COMPUTE, {"wait_load": 2, "wait_vector": 1}),
+        encode(Opcode.COMPUTE, {"wait_load": 2, "wait_vector": 1}, tiles=1, out_h=2, out_w=6),
         encode(Opcode.REQUANT, {"wait_compute": 2}),
         encode(Opcode.STORE, {"wait_vector": 2}),
     ]
-    return InstructionTable.of(b"".join(code), [0, 0, 0, 1, 1, 1, 1])
+    return InstructionTable.of(b"".join(code), [0, 0, 0, 1, 1, 1, 1], CONFIG)
 
 
 def _run(**changes: list[int]) -> RunResult:
@@ -39,27 +42,53 @@ def test_table_holds_units_waits_and_layers_in_program_order() -> None:
 
 
 def test_wide_wait_counts_survive() -> None:
-    table = InstructionTable.of(encode(Opcode.STORE, {"wait_store": 0xABCDEF, "wait_load": 0x123456}), [0])
+    table = InstructionTable.of(encode(Opcode.STORE, {"wait_store": 0xABCDEF, "wait_load": 0x123456}), [0], CONFIG)
 
     assert table.waits[0].tolist() == [0x123456, 0, 0, 0xABCDEF]
 
 
-def test_layers_are_charged_with_what_they_add_and_sum_to_the_run() -> None:
+def test_array_cycles_are_tiles_times_their_passes() -> None:
+    assert _program().array_cycles.tolist() == [0, 16, 0, 0, 12, 0, 0]
+
+
+def test_layers_share_the_run_without_gap_or_overlap() -> None:
     cycles = layer_cycles(_program(), _run(), layers=3)
 
     assert cycles is not None
-    assert cycles.tolist() == [35, 65, 0]
+    # The first tile ends at 30; the second is waited for and worked on until 70, then drained and stored until 100.
+    assert cycles.tolist() == [30, 70, 0]
 
 
-def test_layer_that_ends_before_an_earlier_one_costs_nothing() -> None:
-    table = InstructionTable.of(b"".join([encode(Opcode.LOAD), encode(Opcode.LOAD), encode(Opcode.STORE)]), [1, 0, 2])
-    trace = {Unit.LOAD: np.array([20, 40]), Unit.COMPUTE: np.array([]), Unit.VECTOR: np.array([]),
-             Unit.STORE: np.array([60])}
+def test_vector_layer_pays_only_for_what_the_array_does_not_hide() -> None:
+    code = [
+        encode(Opcode.COMPUTE, tiles=1, out_h=1, out_w=10),
+        encode(Opcode.POOL),
+        encode(Opcode.COMPUTE, tiles=1, out_h=1, out_w=10),
+        encode(Opcode.STORE),
+    ]
+    table = InstructionTable.of(b"".join(code), [0, 1, 2, 3], CONFIG)
+    empty = np.array([], np.int64)
+    issue = {Unit.LOAD: empty, Unit.COMPUTE: np.array([0, 20]), Unit.VECTOR: np.array([15]), Unit.STORE: np.array([55])}
+    retire = {Unit.LOAD: empty, Unit.COMPUTE: np.array([20, 50]), Unit.VECTOR: np.array([45]),
+              Unit.STORE: np.array([60])}
 
-    cycles = layer_cycles(table, RunResult(0, 0, 64, {}, trace, trace), layers=3)
+    cycles = layer_cycles(table, RunResult(0, 0, 64, {}, issue, retire), layers=4)
 
     assert cycles is not None
-    assert cycles.tolist() == [40, 0, 24]
+    # The pool runs from 15 to 45, the array works from 10 to 20 and from 40 to 50.
+    assert cycles.tolist() == [20, 20, 10, 14]
+
+
+def test_program_without_array_work_belongs_to_its_vector_layers() -> None:
+    table = InstructionTable.of(encode(Opcode.POOL) + encode(Opcode.STORE), [0, 1], CONFIG)
+    empty = np.array([], np.int64)
+    issue = {unit: empty for unit in Unit} | {Unit.VECTOR: np.array([5]), Unit.STORE: np.array([20])}
+    retire = {unit: empty for unit in Unit} | {Unit.VECTOR: np.array([20]), Unit.STORE: np.array([30])}
+
+    cycles = layer_cycles(table, RunResult(0, 0, 32, {}, issue, retire), layers=2)
+
+    assert cycles is not None
+    assert cycles.tolist() == [15, 17]
 
 
 def test_array_waits_for_dram_only_while_nothing_else_holds_it() -> None:
