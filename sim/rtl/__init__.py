@@ -1,6 +1,5 @@
 """The `rtl` device: the Verilated core with a DRAM model, one call per run."""
 
-from .build import build
 from .device import CoreError, CoreTimeout, Fault, RtlCore, RtlResult
 
-__all__ = ["CoreError", "CoreTimeout", "Fault", "RtlCore", "RtlResult", "build"]
+__all__ = ["CoreError", "CoreTimeout", "Fault", "RtlCore", "RtlResult"]

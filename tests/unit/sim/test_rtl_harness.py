@@ -1,7 +1,9 @@
 """The Verilated harness around a small copy engine: AXI4, AXI4-Lite, DRAM timing, faults, events."""
 
+import functools
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +91,13 @@ class CopyEngine(wiring.Component):
         return m
 
 
-def build_engine(config: AcceleratorConfig, *, trace: bool = False, **options: bool) -> Path:
-    text = verilog.convert(CopyEngine(config, **options), name="core", emit_src=False)
-    return build_verilog(text, config.word_bytes, trace=trace)
+@functools.cache
+def engine_verilog(config: AcceleratorConfig, breaks_axi: bool = False) -> str:
+    return verilog.convert(CopyEngine(config, breaks_axi), name="core", emit_src=False)
+
+
+def build_engine(config: AcceleratorConfig, *, trace: bool = False, breaks_axi: bool = False) -> Path:
+    return build_verilog(engine_verilog(config, breaks_axi), config.word_bytes, trace=trace)
 
 
 def make(config: AcceleratorConfig = TINY, latency: int = 20, bandwidth: int | None = None, **options) -> RtlCore:
@@ -239,6 +245,15 @@ def test_a_failed_build_names_its_log_and_leaves_no_library(empty_cache: Path) -
         build_verilog("module core(; endmodule", 4)
     assert Path(str(error.value).rsplit("full log: ", 1)[1]).exists()
     assert not list(empty_cache.rglob("core.so"))
+
+
+def test_concurrent_builders_compile_once(empty_cache: Path) -> None:
+    compiled: list[str] = []
+    text = engine_verilog(TINY)
+    with ThreadPoolExecutor(2) as pool:
+        builds = [pool.submit(build_verilog, text, TINY.word_bytes, progress=compiled.append) for _ in range(2)]
+    assert builds[0].result() == builds[1].result()
+    assert len(compiled) == 1
 
 
 def test_a_missing_compiler_is_one_clear_line(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
