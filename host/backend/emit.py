@@ -227,10 +227,10 @@ class Emitter:
 
     def _add(self, layer: AddLayer, rect: Rect, sources: Sequence[View], target: View) -> None:
         blocks = target.blocks
-        # A small image is one compute tile, which is produced channel block by channel block: follow it likewise, so
-        # that only the last block has to wait. Of a larger one, take all words of some pixels.
-        by_block = _LEAST_LANE <= rect.pixels <= self._tile
-        parts = [rect] if by_block else tiles(rect, max(1, _VECTOR_WORDS // blocks))
+        # Compute tiles are produced channel block by channel block: follow them likewise, so that each addition waits
+        # for one of them only. Where there are few pixels, take all their words at once.
+        by_block = rect.pixels >= _LEAST_LANE
+        parts = tiles(rect, self._tile if by_block else max(1, _VECTOR_WORDS // blocks))
         for tile, block in product(parts, range(blocks) if by_block else [None]):
             self._arrive(layer, tile)
             self._add_tile(layer, tile, block, sources, target)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ...hw.config import AcceleratorConfig
 from .layers import ConvLayer, Layer, Storage, Unfit
@@ -113,9 +114,9 @@ class _Planner:
         for moment, later in enumerate(self.layers[time:], time):
             names = {operand.storage for operand in later.inputs}
             if name in names:
-                if not isinstance(later, ConvLayer) and moment:
+                if not isinstance(later, ConvLayer):
                     # While the vector unit reads this, the array may still be reading its own operand.
-                    names |= {operand.storage for operand in self.layers[moment - 1].inputs}
+                    names |= self._array_inputs(moment)
                 self._avoid(avoid, names - {name})
         address = self._fit(self.storages[name].words, avoid)
         if address is None:
@@ -124,10 +125,15 @@ class _Planner:
         self.resident[name] = address
         self.live[name] = (address, address + self.storages[name].words)
 
+    def _array_inputs(self, time: int) -> set[str]:
+        """Return what the last layer on the array before `time` reads."""
+        convolutions = (layer for layer in reversed(self.layers[:time]) if isinstance(layer, ConvLayer))
+        return {operand.storage for layer in islice(convolutions, 1) for operand in layer.inputs}
+
     def _avoid(self, avoid: Counter[int], names: Iterable[str]) -> None:
         for name in names:
-            if name in self.live:
-                avoid.update(self._banks(*self.live[name]))
+            if name in self.resident:
+                avoid.update(self._banks(self.resident[name], self.resident[name] + self.storages[name].words))
 
     def _plan_layer(self, time: int, layer: Layer) -> LayerPlan:
         operands = [*enumerate(operand.storage for operand in layer.inputs), (-1, layer.output.storage)]
