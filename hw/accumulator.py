@@ -37,7 +37,7 @@ class AccumulatorBuffer(wiring.Component):
             "conflict": Out(1),
         })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         word = data.ArrayLayout(signed(32), self.config.cols)
         half_bits = self._address_bits - 1

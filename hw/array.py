@@ -1,6 +1,6 @@
 """Weight-stationary systolic array of int8 multiply-accumulate cells."""
 
-from amaranth import Cat, Elaboratable, Module, Signal, signed
+from amaranth import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -45,7 +45,7 @@ class SystolicArray(wiring.Component):
             "psum": Out(data.ArrayLayout(signed(psum_bits(rows)), rows)),
         })
 
-    def elaborate(self, platform: object) -> Elaboratable:
+    def elaborate(self, platform: object) -> Module:
         # One flat module: half the Verilog and several times the simulation speed of a submodule per cell.
         m = Module()
         n, bits = self.rows, psum_bits(self.rows)

@@ -56,7 +56,7 @@ class ComputeUnit(wiring.Component):
             "error": Out(ERROR),
         })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         m.submodules.outer = outer = OuterWalk()

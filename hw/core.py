@@ -3,7 +3,7 @@
 from amaranth import Cat, Module, ResetInserter, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from .axi import ADDR_BITS, AxiMaster, ReadArbiter, axi4_signature, axi_lite_signature
 from .compute import ComputeUnit
@@ -34,7 +34,7 @@ class Core(wiring.Component):
             "issue": Out(len(Unit)), "retire": Out(len(Unit)),
         })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         m.submodules.csrs = csr = CsrBlock(config)

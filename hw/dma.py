@@ -1,5 +1,6 @@
 """DMA between DRAM and the on-chip buffers: the load and store units and the walker of bursts that both contain."""
 
+from itertools import pairwise
 from typing import Any
 
 from amaranth import Cat, Module, Mux, Signal, unsigned
@@ -247,6 +248,12 @@ class StoreUnit(wiring.Component):
             raise ValueError(f"read_latency must be at least 1, not {read_latency}")
         self.config = config
         self.read_latency = read_latency
+        # A slot is free again read_latency + 2 cycles after the read that it was reserved for.
+        depth = read_latency + 2
+        self.words = StreamFifo(write_data_layout(config.word_bytes), depth)
+        self.credits = Signal(range(depth + 1), init=depth)
+        # What was asked of the read port travels beside its latency: enable, last of the burst, last of all.
+        self.asked = [Signal(3, name=f"asked_{i}") for i in range(read_latency)]
         word = 8 * config.word_bytes
         super().__init__({
             **_unit_ports(config),
@@ -260,13 +267,11 @@ class StoreUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        # A slot is free again read_latency + 2 cycles after the read that it was reserved for.
-        depth = self.read_latency + 2
         m.submodules.walker = walker = BurstWalker(config, Unit.STORE)
         m.submodules.slice = address = StreamBuffer(AXI_ADDRESS)
         m.submodules.reads = reads = StreamFifo(BURST, config.outstanding)
         m.submodules.flight = flight = StreamFifo(StructLayout({"final": 1, "index": 24}), config.outstanding)
-        m.submodules.data = words = StreamFifo(write_data_layout(config.word_bytes), depth)
+        m.submodules.data = words = self.words
         wiring.connect(m, wiring.flipped(self.start), walker.start)
         wiring.connect(m, address.o, wiring.flipped(self.aw))
         wiring.connect(m, words.o, wiring.flipped(self.w))
@@ -285,7 +290,7 @@ class StoreUnit(wiring.Component):
             self.error.eq(walker.error),
         ]
 
-        credits = Signal(range(depth + 1), init=depth)
+        credits = self.credits
         beat = Signal(_LEN_BITS)
         burst = reads.o.payload
         burst_ends, returned = Signal(), Signal()
@@ -303,15 +308,12 @@ class StoreUnit(wiring.Component):
         with m.Elif(returned & ~self.read.en):
             m.d.sync += credits.eq(credits + 1)
 
-        # What was asked of the read port travels beside its latency.
-        asked = Cat(self.read.en, burst_ends, burst.final & burst_ends)
-        for _ in range(self.read_latency):
-            behind = Signal(3)
-            m.d.sync += behind.eq(asked)
-            asked = behind
+        m.d.sync += self.asked[0].eq(Cat(self.read.en, burst_ends, burst.final & burst_ends))
+        m.d.sync += [later.eq(earlier) for earlier, later in pairwise(self.asked)]
+        arrived = self.asked[-1]
         m.d.comb += [
-            words.i.valid.eq(asked[0]), words.i.payload.last.eq(asked[1]), words.i.payload.data.eq(self.read_data),
-            self.release.eq(asked[0] & asked[2]),
+            words.i.valid.eq(arrived[0]), words.i.payload.last.eq(arrived[1]),
+            words.i.payload.data.eq(self.read_data), self.release.eq(arrived[0] & arrived[2]),
             self.b.ready.eq(flight.o.valid),
             flight.o.ready.eq(self.b.valid),
         ]

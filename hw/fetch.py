@@ -35,6 +35,7 @@ class FetchUnit(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
+        self.fifo = StreamFifo(ENTRY, FETCH_DEPTH)
         super().__init__({
             "start": In(1), "base": In(ADDR_BITS), "address": In(ADDR_BITS), "count": In(24), "halt": In(1),
             "ar": Out(stream.Signature(AXI_ADDRESS)),
@@ -51,7 +52,7 @@ class FetchUnit(wiring.Component):
         burst_words = min(beats, BURST_WORDS)
         bursts = beats // burst_words
         m.submodules.slice = address = StreamBuffer(AXI_ADDRESS)
-        m.submodules.fifo = fifo = StreamFifo(ENTRY, FETCH_DEPTH)
+        m.submodules.fifo = fifo = self.fifo
         wiring.connect(m, address.o, wiring.flipped(self.ar))
         wiring.connect(m, fifo.o, wiring.flipped(self.o))
 

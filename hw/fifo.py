@@ -72,7 +72,8 @@ class StreamBuffer(wiring.Component):
 
     def __init__(self, shape: Any):
         self.shape = shape
-        self.level = Signal(range(3))
+        self.full = Signal()
+        self.caught = Signal(shape)
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
@@ -80,16 +81,13 @@ class StreamBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        full = Signal()
-        caught = Signal(self.shape)
-
-        m.d.comb += [self.i.ready.eq(~full), self.level.eq(self.o.valid + full)]
+        m.d.comb += self.i.ready.eq(~self.full)
         with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += [self.o.valid.eq(self.i.valid | full), full.eq(0)]
-            with m.If(full):
-                m.d.sync += self.o.payload.eq(caught)
+            m.d.sync += [self.o.valid.eq(self.i.valid | self.full), self.full.eq(0)]
+            with m.If(self.full):
+                m.d.sync += self.o.payload.eq(self.caught)
             with m.Else():
                 m.d.sync += self.o.payload.eq(self.i.payload)
         with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [full.eq(1), caught.eq(self.i.payload)]
+            m.d.sync += [self.full.eq(1), self.caught.eq(self.i.payload)]
         return m

@@ -13,8 +13,8 @@ from amaranth import Shape, signed, unsigned
 from amaranth.lib.data import StructLayout
 
 __all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "ERROR", "HEADER", "HEADER_BITS", "INSTR_BITS",
-           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TRANSFER", "UNIT_OF", "Buffer", "ErrorCode",
-           "Opcode", "PoolMode", "Unit", "decode", "encode"]
+           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TRANSFER", "UNIT_OF", "Buffer",
+           "ErrorCode", "Opcode", "PoolMode", "Unit", "decode", "encode"]
 
 INSTR_BYTES = 64
 INSTR_BITS = 8 * INSTR_BYTES
@@ -176,7 +176,8 @@ def _pack(layout: StructLayout, values: dict[str, int]) -> int:
         if name not in known:
             raise ValueError(f"field must be one of {', '.join(map(str, known))}, not {name!r}")
         shape = Shape.cast(known[name].shape)
-        low, high = (-(1 << shape.width - 1), (1 << shape.width - 1) - 1) if shape.signed else (0, (1 << shape.width) - 1)
+        low = -(1 << shape.width - 1) if shape.signed else 0
+        high = low + (1 << shape.width) - 1
         if not low <= value <= high:
             raise ValueError(f"{name} must be between {low} and {high}, not {value}")
         word |= (int(value) & ((1 << shape.width) - 1)) << known[name].offset

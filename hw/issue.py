@@ -1,6 +1,6 @@
 """Issue logic: instruction queues, dependency tokens and activation bank locks."""
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -29,7 +29,7 @@ class LockTable(wiring.Component):
         super().__init__({"acquire": In(1), "mask": In(2 * banks), "release": In(1), "held": Out(2 * banks),
                           "full": Out(1)})
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         masks = [Signal(2 * self.banks, name=f"mask{i}") for i in range(MAX_IN_FLIGHT)]
         count = Signal(range(MAX_IN_FLIGHT + 1))
@@ -67,7 +67,7 @@ class IssueLogic(wiring.Component):
         ports |= {f"start_{u.name.lower()}": Out(stream.Signature(ENTRY)) for u in Unit}
         super().__init__(ports)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         banks = self.config.act_banks
         retired = [Signal(24, name=f"retired_{u.name.lower()}") for u in Unit]
@@ -85,7 +85,7 @@ class IssueLogic(wiring.Component):
         m.d.comb += [self.error.valid.eq(self.i.valid & ~known), self.error.code.eq(ErrorCode.OPCODE),
                      self.error.index.eq(self.i.payload.index)]
 
-        may_go, grants, granted_now = [], [], 0
+        may_go = []
         granted = [Signal(name=f"granted_{u.name.lower()}") for u in Unit]
         heads = []
         for u in Unit:
@@ -134,11 +134,11 @@ class IssueLogic(wiring.Component):
                     self.blocked_store.eq(waiting & tokens[Unit.LOAD] & tokens[Unit.VECTOR] & ~tokens[Unit.STORE]),
                     self.blocked_bank.eq(waiting & tokens.all() & ~go),
                 ]
+        earlier = Const(0, 1)
         for u in PRIORITY:
             grant = Signal(name=f"grant_{u.name.lower()}")
-            m.d.comb += [grant.eq(may_go[u] & ~granted_now if grants else may_go[u]), tables[u].acquire.eq(grant)]
-            grants.append(grant)
-            granted_now = granted_now | grant
+            m.d.comb += [grant.eq(may_go[u] & ~earlier), tables[u].acquire.eq(grant)]
+            earlier = earlier | may_go[u]
             with m.If(grant):
                 m.d.sync += granted[u].eq(1)
             with m.Elif(queues[u].o.ready):

@@ -37,7 +37,7 @@ class Requantiser(wiring.Component):
             "out": Out(data.ArrayLayout(signed(8), lanes)),
         })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
 
         def register(value, name, shape=None):

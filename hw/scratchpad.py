@@ -46,7 +46,7 @@ class ActivationBuffer(wiring.Component):
         ports |= {f"hold_write_{u}": In(config.act_banks) for u in WRITERS}
         super().__init__(ports)
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         banks, depth_bits = config.act_banks, (config.bank_words - 1).bit_length()

@@ -9,9 +9,10 @@ from .config import AcceleratorConfig
 from .isa import ADD, ENTRY, ERROR, HEADER, HEADER_BITS, PARAM_WORDS, POOL, REQUANT, ErrorCode, Opcode, PoolMode
 from .requant import CLAMP_LATENCY, REQUANT_LATENCY, Requantiser
 from .scratchpad import ACT_READ_LATENCY, act_read_signature, act_write_signature
-from .window import InnerWalk, OuterWalk
+from .window import PASS_LATENCY, InnerWalk, OuterWalk
 
-__all__ = ["ADD_PERIOD", "FEEDBACK_LATENCY", "ISSUE_TO_WRITE", "PARAM_READ_LATENCY", "VectorUnit"]
+__all__ = ["ADD_PERIOD", "FEEDBACK_LATENCY", "ISSUE_TO_WRITE", "PARAM_READ_LATENCY", "START_LATENCY", "VectorUnit",
+           "vector_latency", "vector_period"]
 
 # An addition takes three turns through the one requantiser: operand a, the sum of the word before, operand b.
 ADD_PERIOD = 3
@@ -22,6 +23,23 @@ assert (B_PHASE + FEEDBACK_LATENCY) % ADD_PERIOD == SUM_PHASE
 # Cycles from a word at the lane adder to its write into the activation buffer.
 ISSUE_TO_WRITE = 1 + CLAMP_LATENCY
 PARAM_READ_LATENCY = 1
+# Cycles from accepting an instruction to its first read, but for REQUANT, which reads its parameters first.
+START_LATENCY = 2
+
+
+def vector_period(opcode: Opcode, taps: int = 1) -> int:
+    """Return the cycles per output word; ``taps`` is the size of a POOL's window, kh * kw."""
+    return {Opcode.REQUANT: 1, Opcode.ADD: ADD_PERIOD, Opcode.POOL: taps}[opcode]
+
+
+def vector_latency(opcode: Opcode, taps: int = 1) -> int:
+    """Return the cycles from accepting an instruction to its first write; ``done`` comes with the last."""
+    read_to_turn = {
+        Opcode.REQUANT: PARAM_WORDS + ACC_READ_LATENCY,
+        Opcode.ADD: B_PHASE + ACT_READ_LATENCY + FEEDBACK_LATENCY,
+        Opcode.POOL: PASS_LATENCY + (taps - 1) + ACT_READ_LATENCY + 1,
+    }
+    return START_LATENCY + read_to_turn[opcode] + ISSUE_TO_WRITE
 
 
 class VectorUnit(wiring.Component):
@@ -45,7 +63,7 @@ class VectorUnit(wiring.Component):
             "error": Out(ERROR),
         })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         config, lanes = self.config, self.config.cols
         m.submodules.pixels = pixels = OuterWalk()   # POOL: output pixels; ADD: operand a

@@ -33,16 +33,13 @@ class OuterWalk(wiring.Component):
     the next. ``loop`` and ``blocks`` must stay constant from ``start`` to the last ``step``.
     """
 
-    start: In(1)
-    step: In(1)
-    origin: In(POINT)
-    loop: In(LOOP)
-    blocks: In(13)
-    point: Out(POINT)
-    first: Out(1)
-    last: Out(1)
+    def __init__(self) -> None:
+        super().__init__({
+            "start": In(1), "step": In(1), "origin": In(POINT), "loop": In(LOOP), "blocks": In(13),
+            "point": Out(POINT), "first": Out(1), "last": Out(1),
+        })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         tap, row = Signal(20), Signal(20)  # address of block 0 at this x; address of x = 0 at this y
         block, x, y = Signal(13), Signal(13), Signal(13)
@@ -79,20 +76,13 @@ class InnerWalk(wiring.Component):
     ``element`` marks the cycle in which a word is stepped over, one cycle before it appears at the outputs.
     """
 
-    take: In(1)
-    ready: Out(1)
-    point: In(POINT)
-    loop: In(LOOP)
-    in_h: In(13)
-    in_w: In(13)
-    element: Out(1)
-    valid: Out(1)
-    addr: Out(20)
-    inside: Out(1)
-    first: Out(1)
-    last: Out(1)
+    def __init__(self) -> None:
+        super().__init__({
+            "take": In(1), "ready": Out(1), "point": In(POINT), "loop": In(LOOP), "in_h": In(13), "in_w": In(13),
+            "element": Out(1), "valid": Out(1), "addr": Out(20), "inside": Out(1), "first": Out(1), "last": Out(1),
+        })
 
-    def elaborate(self, platform):
+    def elaborate(self, platform: object) -> Module:
         m = Module()
         loop = Signal(LOOP)
         in_h, in_w = Signal(13), Signal(13)
