@@ -149,7 +149,8 @@ def random_pool(rng: random.Random, config: AcceleratorConfig, src: range, dst: 
                 max_kernel: int = 4) -> tuple[dict[str, int], Window]:
     """Return the body of a POOL from words of ``src`` to words of ``dst``, and its window."""
     while True:
-        kernel = (rng.randint(1, max_kernel), rng.randint(1, max_kernel))
+        size = rng.randint(1, max_kernel)
+        kernel = rng.choice(((size, size), (size, rng.randint(1, max_kernel))))
         if mode == PoolMode.AVERAGE and kernel == (1, 1):
             continue
         stride = (rng.randint(1, 3), rng.randint(1, 3))
