@@ -23,8 +23,12 @@ class Measurement:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._tables = [_table(program, step) for step in program.steps if isinstance(step, HwStep)]
-        self._layers: np.ndarray | None = np.zeros(len(program.layers), np.int64)
+        self._tables: list[InstructionTable] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all samples."""
+        self._layers: np.ndarray | None = np.zeros(len(self._program.layers), np.int64)
         self._waits: int | None = 0
         self._counters: Counter[str] = Counter()
         self._read = self._written = self._samples = 0
@@ -32,14 +36,22 @@ class Measurement:
     def add(self, results: Sequence[RunResult]) -> None:
         """Add the measurements of one sample, one per hardware step."""
         self._samples += 1
-        for table, result in zip(self._tables, results, strict=True):
-            cycles = layer_cycles(table, result, len(self._program.layers))
-            waits = dram_wait_cycles(table, result)
-            self._layers = None if self._layers is None or cycles is None else self._layers + cycles
-            self._waits = None if self._waits is None or waits is None else self._waits + waits
+        for result in results:
             self._counters.update(result.counters)
             self._read += result.dram_bytes_read
             self._written += result.dram_bytes_written
+        if any(result.retire is None for result in results):
+            self._layers = self._waits = None
+        if self._layers is None or self._waits is None:
+            return
+        # Made when the first trace is there: only a program that ran to its end is known to be well formed.
+        self._tables = self._tables or _tables(self._program)
+        for table, result in zip(self._tables, results, strict=True):
+            cycles = layer_cycles(table, result, len(self._program.layers))
+            waits = dram_wait_cycles(table, result)
+            assert cycles is not None and waits is not None, "a device that traces also counts cycles"
+            self._layers += cycles
+            self._waits += waits
 
     def report(self, device: str, seconds: float) -> Report:
         """Return the report of all samples added, at least one."""
@@ -58,9 +70,14 @@ class Measurement:
             seconds=seconds, dram_wait=waits, counters=dict(self._counters), layers=layers)
 
 
-def _table(program: Program, step: HwStep) -> InstructionTable:
-    code = program.image[step.code_offset : step.code_offset + step.count * INSTR_BYTES]
-    return InstructionTable.of(code, program.layer_index[step.first : step.first + step.count], program.config)
+def _tables(program: Program) -> list[InstructionTable]:
+    tables = []
+    for step in program.steps:
+        if isinstance(step, HwStep):
+            code = program.image[step.code_offset : step.code_offset + step.count * INSTR_BYTES]
+            layers = program.layer_index[step.first : step.first + step.count]
+            tables.append(InstructionTable.of(code, layers, program.config))
+    return tables
 
 
 def _layer(layer: Layer, cycles: int | None, program: Program) -> LayerReport:

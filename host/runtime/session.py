@@ -55,7 +55,7 @@ class Session:
         self.device = device
         self.last_report = None
         self._closed = False
-        self._program: Program | None = None
+        self._measurement: Measurement | None = None
         self._executor: Executor
         if isinstance(network, Program):
             self.config = _config_for(network, config, preset, settings)
@@ -70,7 +70,7 @@ class Session:
             self._executor = GraphExecutor(network)
             return
         program = network if isinstance(network, Program) else compile_graph(network, self.config)
-        self._program = program
+        self._measurement = Measurement(program)
         self.inputs, self.outputs = (tuple(TensorInfo(p.name, p.shape, p.dtype, p.scale, p.zero_point) for p in ports)
                                      for ports in (program.inputs, program.outputs))
         self._executor = ProgramExecutor(program, open_accelerator(device, self.config, program.dram_bytes, status))
@@ -106,7 +106,9 @@ class Session:
             raise UsageError("session must be open to run, not closed; make another one")
         batch = batch_inputs(inputs, self.inputs)
         samples = len(next(iter(batch.values())))
-        measurement = Measurement(self._program) if self._program else None
+        measurement = self._measurement
+        if measurement:
+            measurement.restart()
         results: list[dict[str, np.ndarray]] = []
         start = time.perf_counter()
         for index in range(samples):
