@@ -62,7 +62,8 @@ class ConvConstants:
         self.passes = sub_kernels(kh, kw, inputs, min(config.wgt_words // 2, MAX_RUN) // config.rows)
         self.block_words = kh * kw * inputs * config.rows
         self.weight_words = blocks * self.block_words
-        self.weight_group = max(1, _GROUP_WORDS // self.block_words) if len(self.passes) == 1 else 1
+        group = min(_GROUP_WORDS, config.wgt_words // 2)
+        self.weight_group = max(1, group // self.block_words) if len(self.passes) == 1 else 1
         self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
         self.output_blocks = blocks
         self._params = pool.add(layer.params.tobytes())

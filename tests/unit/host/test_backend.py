@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from systolith.host.backend.constants import sub_kernels
+from systolith.host.backend.constants import ConstantPool, ConvConstants, sub_kernels
 from systolith.host.backend.dependencies import DRAM_GRANULE, Tracker, bank_mask, tokens
 from systolith.host.backend.instruction import Instruction, Region, Space
-from systolith.host.backend.layers import Clamp, Layer, Operand, Storage, Window
+from systolith.host.backend.layers import Clamp, ConvLayer, Layer, Operand, Storage, Window
 from systolith.host.backend.layout import Image, Rect, View, pack, unpack
 from systolith.host.backend.memory import Unplaceable, plan_memory
 from systolith.host.backend.rings import Ring
@@ -147,6 +148,19 @@ def test_sub_kernels_cover_every_tile_once(most):
                      for b in range(p.block, p.block + p.blocks))
     assert covered == sorted((ky, kx, b) for ky in range(3) for kx in range(4) for b in range(5))
     assert all(p.tiles <= most for p in parts)
+
+
+@pytest.mark.parametrize("wgt_kib", [1, 2, 4, 64])
+@pytest.mark.parametrize("taps", [1, 3, 5])
+def test_no_load_of_weights_exceeds_half_the_weight_buffer(wgt_kib, taps):
+    config = replace(AcceleratorConfig.preset("edge"), wgt_kib=wgt_kib)
+    rows, outputs, image = config.rows, 7, Image(4, 4, 1)
+    wide = ConvLayer("y", (Operand("x", image),), Operand("y", Image(4, 4, outputs)), Window(1, taps), Clamp(0),
+                     np.zeros((outputs, 1, taps, 1, rows, rows), np.int8), np.zeros((outputs, 9, rows), np.uint8),
+                     fill=0, diagonal=False)
+    constants = ConvConstants(wide, config, ConstantPool(rows))
+    loads = [constants.weights(block, number)[2] for block in range(outputs) for number in range(len(constants.passes))]
+    assert max(loads) <= config.wgt_words // 2
 
 
 def test_bands_stay_within_their_budget_and_cover_the_output():
