@@ -28,7 +28,7 @@ class TB:
         for signal in (dut.busy, dut.done, dut.error, dut.events):
             signal.value = 0
         dut.rst.value = 1
-        cocotb.start_soon(Clock(dut.clk, 10, "ns", impl="gpi").start())
+        Clock(dut.clk, 10, "ns", impl="gpi").start()
         for _ in range(3):
             await RisingEdge(dut.clk)
         dut.rst.value = 0

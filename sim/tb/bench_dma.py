@@ -103,10 +103,12 @@ async def loads_stores_and_fetch_share_the_bus(dut, stalls):
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["load", "store"])
-async def one_word_per_cycle_across_bursts_and_instructions(dut, name):
+@cocotb.parametrize((("name", "latency"), [("load", 0), ("load", 30), ("store", 0)]))
+async def one_word_per_cycle_across_bursts_and_instructions(dut, name, latency):
     """Long rows, many rows, and instructions of two bursts back to back: no gap between beats."""
     tb = TB(dut)
+    if latency:
+        tb.set_read_latency(latency)
     await tb.start()
     words, word = 96, tb.word
     transfers = [Transfer(dram=0, local=0, row_words=words),
@@ -116,6 +118,8 @@ async def one_word_per_cycle_across_bursts_and_instructions(dut, name):
     await tb.until(lambda: tb.done[name] == len(transfers), "done")
     beats = tb.bus.beats["r" if name == "load" else "w"]
     assert len(beats) == 3 * words
+    if latency:
+        assert beats[0] - tb.bus.asked[0] >= latency
     assert beats[-1] - beats[0] + 1 == len(beats), f"{len(beats)} beats took {beats[-1] - beats[0] + 1} cycles"
 
 

@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import count
 
 import cocotb
 from cocotb.clock import Clock
@@ -71,7 +72,8 @@ class Bus:
     """What the bus monitor saw."""
 
     first: dict[str, int] = field(default_factory=dict)    # cycle of the first valid of each channel
-    beats: dict[str, list[int]] = field(default_factory=lambda: {"r": [], "w": []})
+    beats: dict[str, list[int]] = field(default_factory=lambda: {"r": [], "w": []})    # cycle of each
+    asked: list[int] = field(default_factory=list)         # cycle in which each read burst was taken
     bursts: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {"ar": [], "aw": []})
 
 
@@ -105,7 +107,7 @@ class TB:
         dut.halt.value = 0
         dut.read_data.value = 0
         dut.rst.value = 1
-        cocotb.start_soon(Clock(dut.clk, CLOCK_NS, "ns", impl="gpi").start())
+        Clock(dut.clk, CLOCK_NS, "ns", impl="gpi").start()
         await self.cycles(3)
         if stalls:
             for channel in (self.ram.read_if.ar_channel, self.ram.read_if.r_channel, self.ram.write_if.aw_channel,
@@ -140,6 +142,21 @@ class TB:
                 return
             await RisingEdge(self.dut.clk)
         raise AssertionError(f"{what} must happen within {cycles} cycles")
+
+    def set_read_latency(self, cycles):
+        """Let the memory begin to serve a read burst ``cycles`` after it was asked, with no loss of bandwidth."""
+        channel, index = self.ram.read_if.ar_channel, count()
+        receive = channel.recv
+
+        async def delayed():
+            burst = await receive()
+            await self.cycles(1)
+            number = next(index)
+            while self.cycle < self.bus.asked[number] + cycles:
+                await self.cycles(1)
+            return burst
+
+        channel.recv = delayed
 
     def _pauses(self, share):
         while True:
@@ -224,6 +241,8 @@ class TB:
                     assert address % self.word == 0
                     assert address // block == (address + beats * self.word - 1) // block, "burst crosses its block"
                     bus.bursts[channel].append((address, beats))
+                    if channel == "ar":
+                        bus.asked.append(cycle)
                 else:
                     bus.beats[channel].append(cycle)
 
@@ -243,7 +262,7 @@ class TB:
     async def _serve_reads(self):
         """Model the read port: data READ_LATENCY cycles after enable, noise otherwise."""
         dut = self.dut
-        pipeline = deque([None] * (READ_LATENCY - 1))
+        pipeline: deque[int | None] = deque([None] * (READ_LATENCY - 1))
         while True:
             await RisingEdge(dut.clk)
             pipeline.append(int(dut.read_addr.value) if dut.read_en.value else None)
