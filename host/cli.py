@@ -27,7 +27,6 @@ from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
 
 USAGE_STATUS = 2
-CLOSED_PIPE_STATUS = 1  # as click has it
 INTERRUPTED_STATUS = 130
 PIPE_WIDTH = 140  # columns of a table that does not go to a terminal
 
@@ -41,9 +40,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED_STATUS)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(CLOSED_PIPE_STATUS)
+    except (BrokenPipeError, SystemExit):  # the reader, such as `head`, has seen enough; then click exits by itself
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
     except click.ClickException as error:
         _fail(error.format_message())
     except (SystolithError, OSError) as error:

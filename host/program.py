@@ -30,6 +30,8 @@ SUFFIX = ".sysl"
 _HEADER = struct.Struct("<8sIQ32s")
 _DIGEST_BYTES = 32
 _SIZE = struct.Struct("<Q")
+# What reading the payload of a well-checksummed file raises when another version, or another program, wrote it.
+_MALFORMED = (struct.error, KeyError, TypeError, ValueError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,18 @@ class Program:
             ProgramError: as for `load`.
         """
         payload = _checked_payload(raw, name)
+        try:
+            program = cls._from_payload(payload, config, name)
+            consistent = _is_consistent(program)
+        except _MALFORMED as error:
+            raise ProgramError(f"{name} was written by another version of Systolith ({type(error).__name__}: {error}); "
+                               "compile the model again") from error
+        if not consistent:
+            raise ProgramError(f"{name} contradicts itself; compile the model again")
+        return program
+
+    @classmethod
+    def _from_payload(cls, payload: bytes, config: AcceleratorConfig | None, name: str) -> Program:
         size = _SIZE.unpack_from(payload)[0]
         manifest = json.loads(payload[_SIZE.size:_SIZE.size + size])
         data = memoryview(payload)[_SIZE.size + size:]
@@ -254,6 +268,21 @@ def _checked_payload(raw: bytes, name: str) -> bytes:
     if hashlib.sha256(head + payload).digest() != digest:
         raise ProgramError(f"{name} is corrupt (its checksum does not match); compile the model again")
     return payload
+
+
+def _is_consistent(program: Program) -> bool:
+    """Tell whether every offset and index lies within what it refers to: a checksum cannot know."""
+    word, dram = program.config.word_bytes, program.dram_bytes
+    within = [len(program.image) <= dram, bool((program.layer_index < len(program.layers)).all())]
+    for step in program.steps:
+        if isinstance(step, CpuStep):
+            within.append(0 <= step.op < len(program.graph.ops))
+            continue
+        within += [0 <= step.code_offset, 0 <= step.count,
+                   step.code_offset + step.count * INSTR_BYTES <= len(program.image),
+                   0 <= step.first <= len(program.layer_index) - step.count]
+        within += [0 <= b.offset <= dram - b.size(word) for b in (*step.inputs, *step.outputs)]
+    return all(within)
 
 
 def _configuration(manifest: dict[str, Any], wanted: AcceleratorConfig | None, name: str) -> AcceleratorConfig:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from systolith.host.compiler import compile_graph
 from systolith.host.disasm import disassemble, format_instruction
 from systolith.host.errors import ProgramError
-from systolith.host.program import CpuStep, Program, is_program
+from systolith.host.program import FORMAT_VERSION, MAGIC, CpuStep, Program, is_program
 from systolith.host.stats import layer_stats
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES, Opcode, encode
@@ -73,6 +76,38 @@ def test_a_truncated_file_is_refused(raw, size):
 def test_a_longer_file_is_refused(raw):
     with pytest.raises(ProgramError, match="bytes after its header"):
         Program.from_bytes(raw + b"\0")
+
+
+def forged(raw: bytes, edit: Callable[[dict], object]) -> bytes:
+    """Return the file with an edited manifest and the checksum that belongs to it."""
+    payload = raw[52:]
+    size = int.from_bytes(payload[:8], "little")
+    manifest = json.loads(payload[8:8 + size])
+    edit(manifest)
+    text = json.dumps(manifest).encode()
+    payload = len(text).to_bytes(8, "little") + text + payload[8 + size:]
+    head = MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(payload).to_bytes(8, "little")
+    return head + hashlib.sha256(head + payload).digest() + payload
+
+
+@pytest.mark.parametrize(("edit", "message"), [
+    (lambda m: m.pop("steps"), "another version of Systolith .KeyError: 'steps'"),
+    (lambda m: m["steps"][0].update(speed=3), "another version"),
+    (lambda m: m.update(graph=[]), "another version"),
+    (lambda m: m.update(image=7), "another version"),
+    (lambda m: m.update(dram_bytes=64), "contradicts itself"),
+    (lambda m: m["layers"].clear(), "contradicts itself"),
+    (lambda m: m["steps"][0].update(code_offset=1 << 20), "contradicts itself"),
+    (lambda m: m["steps"][0].update(count=-1), "contradicts itself"),
+    (lambda m: m["steps"][0].update(first=1 << 20), "contradicts itself"),
+    (lambda m: m["steps"][0]["inputs"][0].update(offset=1 << 30), "contradicts itself"),
+    (lambda m: m["steps"][1].update(op=99), "contradicts itself"),
+], ids=range(11))
+def test_a_checksum_does_not_make_a_manifest_right(raw, edit, message):
+    assert Program.from_bytes(forged(raw, dict)).to_bytes() == raw
+    with pytest.raises(ProgramError, match=message) as caught:
+        Program.from_bytes(forged(raw, edit))
+    assert "\n" not in str(caught.value)
 
 
 def test_another_configuration_is_refused(raw):
