@@ -23,6 +23,9 @@ __all__ = ["Broken", "Step", "prepare"]
 # Products of int8 are at most 2^14, and float32 adds integers exactly up to 2^24, in whatever order BLAS likes.
 _EXACT_DEPTH = 1 << 24 - 14
 _BUS_SPACE = 1 << 32
+# Longest instruction that is simulated, in taps or words: far beyond what is of use, yet a few seconds and gigabytes.
+_MOST_TAPS = 1 << 25
+_MOST_WORDS = ADDRESS_SPACE  # more would come past the same buffer word again
 
 
 class Step(ABC):
@@ -68,6 +71,11 @@ class Step(ABC):
             if not self.instruction.fields[name]:
                 raise self.fail(ErrorCode.FIELD, f"{name} must be positive, not 0")
 
+    def require_length(self, what: str, found: int, most: int) -> None:
+        """Raise FIELD for an instruction of hostile length; the core itself would work on it for minutes or days."""
+        if found > most:
+            raise self.fail(ErrorCode.FIELD, f"{what} must be at most {most} to be simulated, not {found}")
+
     def require_scale(self, mult: npt.ArrayLike, shift: npt.ArrayLike, name: str = "") -> None:
         """Raise FIELD for a scale that the requantiser lacks; the core itself would drop the excess bits."""
         highest, shifts = int(np.max(mult)), np.asarray(shift)
@@ -98,6 +106,7 @@ class Step(ABC):
     def image(self, name: str) -> Words:
         """Return the words of an out_h x out_w image in the activation buffer, row by row."""
         f = self.instruction.fields
+        self.require_length("out_h * out_w", f["out_h"] * f["out_w"], _MOST_WORDS)
         base, step_y, step_x = f[name], f[f"{name}_step_y"], f[f"{name}_step_x"]
         end = base + (f["out_h"] - 1) * step_y + (f["out_w"] - 1) * step_x + 1
         if end <= ADDRESS_SPACE:  # nothing wraps: spare the array of a hopeless image
@@ -159,6 +168,7 @@ class Transfer(Step):
         self.require_positive("rows", "row_words")
         if load and f["buffer"] > max(Buffer):
             raise self.fail(ErrorCode.FIELD, f"buffer must be at most {max(Buffer)}, not {f['buffer']}")
+        self.require_length("rows * row_words", f["rows"] * f["row_words"], _MOST_WORDS)
         buffer = Buffer(f["buffer"]) if load else Buffer.ACT
         names: dict[Buffer, MemoryName] = {Buffer.ACT: "act", Buffer.WGT: "wgt", Buffer.PARAM: "param"}
         count = np.arange(f["rows"])
@@ -196,7 +206,10 @@ class Windowed(Step):
 
     def windows(self, blocks: int, dil_y: int, dil_x: int) -> npt.NDArray[np.int32]:
         """Return the words of each output pixel's taps, int32 [pixels, taps]; padding is ``FILL``."""
-        words = gather(self.instruction.fields, blocks, dil_y, dil_x)
+        f = self.instruction.fields
+        taps = f["out_h"] * f["out_w"] * f["kh"] * f["kw"] * blocks
+        self.require_length("out_h * out_w * kh * kw * blocks", taps, _MOST_TAPS)
+        words = gather(f, blocks, dil_y, dil_x)
         self.require_end("act", int(words.max()) + 1)
         self.padded = bool((words == FILL).any())
         return words
