@@ -42,7 +42,7 @@ WRONG = [
     (F, Opcode.POOL, POOL | {"mode": 1, "shift": 8}, "shift must be between -31 and 7, not 8"),
     (F, Opcode.POOL, POOL | {"mode": 1, "mult": 1 << 31}, "mult must be below 2^31, not 2147483648"),
     (F, Opcode.POOL, POOL | {"mode": 2, "shift": -1}, "shift of an average must be 0, not -1"),
-    (F, Opcode.POOL, POOL | {"out_h": 1000, "kh": 255, "kw": 255}, "kw * blocks must be at most 33554432 to be simulated"),
+    (F, Opcode.POOL, POOL | {"out_h": 1000, "kh": 255, "kw": 255}, "must be at most 33554432 to be"),
     (F, Opcode.ADD, {"out_h": 8191, "out_w": 8191}, "out_h * out_w must be at most 1048576 to be simulated"),
     (F, Opcode.LOAD, {"rows": 65535, "row_words": 65535}, "rows * row_words must be at most 1048576 to be simulated"),
     (A, Opcode.POOL, POOL | {"in_base": TINY.act_words - 1, "kw": 2, "tap_x": 1}, "act address must be below"),
