@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm`.
+"""Command line: `systolith compile | run | info | disasm | bench`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..hw.config import PRESETS
 from . import arrays, inspection
+from .bench.commands import bench
 from .compiler import compile_graph
 from .devices.select import DEVICES
 from .disasm import disassemble
@@ -163,6 +164,9 @@ def disasm_command(program: Path) -> None:
     """
     for line in disassemble(Program.load(program)):
         print(line)
+
+
+cli.add_command(bench)
 
 
 def _check_writable(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks of networks on the accelerator and of its simulators: `systolith bench`."""

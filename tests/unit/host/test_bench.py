@@ -1,0 +1,193 @@
+"""Benchmarks: what they report, that they check every byte, and how they refuse what is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from systolith.host.bench import networks, speed
+from systolith.host.cli import main
+from systolith.host.devices.base import Accelerator, RunResult
+from systolith.host.errors import DeviceError, UsageError
+from systolith.hw.config import PRESETS, AcceleratorConfig
+from systolith.models.zoo import digits
+from systolith.sim.speed import Speed, Workload, _with_start_event, measure
+
+MODEL = digits.model_path()
+SMALL = AcceleratorConfig(rows=4, act_kib=8, wgt_kib=2, param_kib=1, acc_depth=32, queue_depth=2)
+
+
+def status(*args: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(arg) for arg in args])
+    return int(stop.value.code or 0)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """Run a command that must fail; return the one line that it says."""
+    assert status(*args) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
+    return err
+
+
+class FakeDevice(Accelerator):
+    """A device of 64 bytes that writes `result` at byte 32 in 1,000 cycles."""
+
+    def __init__(self, result: bytes) -> None:
+        super().__init__(PRESETS["tiny"])
+        self.memory, self.result = bytearray(64), result
+
+    def write(self, address: int, data: bytes) -> None:
+        self.memory[address:address + len(data)] = data
+
+    def read(self, address: int, size: int) -> bytes:
+        return bytes(self.memory[address:address + size])
+
+    def run(self, program: int, count: int) -> RunResult:
+        self.write(32, self.result)
+        return RunResult(0, 0, cycles=1000)
+
+
+WORK = Workload(dram_bytes=64, image=bytes(64), program=0, count=1, output=32, expected=b"good")
+
+
+def test_networks_reports_digits_and_writes_all_measurements(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("bench", "networks", "--preset", "tiny", "--device", "sim", "--samples", 2, "--layers",
+                  "--json", tmp_path / "r.json") == 0
+
+    out = capsys.readouterr().out
+    assert "digits_int8" in out and "CONV_2D" in out and "every output byte equals golden's" in out
+    (report,) = json.loads((tmp_path / "r.json").read_text())
+    assert (report["samples"], report["preset"], report["device"]) == (2, "tiny", "sim")
+    assert report["macs"] == sum(layer["macs"] for layer in report["layers"])
+
+
+@pytest.mark.parametrize("name", ["x", "image"])
+def test_samples_come_by_the_inputs_name_or_as_x(tmp_path: Path, name: str) -> None:
+    samples = np.random.default_rng(1).integers(-128, 128, (3, 8, 8, 1), np.int8)
+    np.savez(tmp_path / "x.npz", **{name: samples, "labels": np.arange(3)} if name == "x" else {name: samples})
+
+    assert networks.run_network(MODEL, tmp_path / "x.npz", 2, "sim", preset="tiny").samples == 2
+
+
+def test_too_few_samples_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((2, 8, 8, 1), np.int8))
+
+    with pytest.raises(UsageError, match="must hold 3 samples, not 2; ask for fewer with --samples"):
+        networks.run_network(MODEL, tmp_path / "x.npy", 3, "sim", preset="tiny")
+
+
+def test_random_samples_are_the_same_every_time_and_fill_the_range() -> None:
+    info = networks.TensorInfo("x", (1, 4096), "uint8", None, None)
+
+    first, second = (networks._random([info], 2)["x"] for _ in range(2))
+
+    np.testing.assert_array_equal(first, second)
+    assert (first.shape, first.dtype, first.min(), first.max()) == ((2, 4096), np.uint8, 0, 255)
+
+
+def test_random_reals_are_floats() -> None:
+    info = networks.TensorInfo("x", (1, 4), "float32", None, None)
+
+    assert networks._random([info], 1)["x"].dtype == np.float32
+
+
+def test_a_different_byte_is_a_mismatch() -> None:
+    expected = {"y": np.array([[1, 2, 3]], np.int8)}
+
+    networks.check({"y": np.array([[1, 2, 3]], np.int8)}, expected, "rtl")
+    with pytest.raises(networks.MismatchError, match=r"output 'y' of rtl must equal golden's, not differ in 1 bytes, "
+                                                     r"the first at \(0, 1\)"):
+        networks.check({"y": np.array([[1, 0, 3]], np.int8)}, expected, "rtl")
+
+
+def test_networks_refuses_another_device(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "must be rtl or sim, not 'golden'" in refusal(capsys, "bench", "networks", "--device", "golden")
+
+
+def test_networks_refuses_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status("compile", MODEL, "-o", tmp_path / "p.sysl", "--preset", "tiny") == 0
+    capsys.readouterr()
+
+    assert "must be a model, not a compiled program" in refusal(capsys, "bench", "networks", tmp_path / "p.sysl")
+
+
+def test_networks_wants_samples_for_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "must be given once per model, not 1 times for 2" in refusal(
+        capsys, "bench", "networks", MODEL, MODEL, "--samples-from", "x.npz")
+
+
+def test_repeat_runs_at_least_once_and_adds_up() -> None:
+    once = speed.repeat(FakeDevice(b"good"), WORK, 0)
+    assert (once.runs, once.cycles) == (1, 1000)
+
+    longer = speed.repeat(FakeDevice(b"good"), WORK, 0.01)
+    assert longer.runs > 1 and longer.cycles == 1000 * longer.runs and longer.seconds >= 0.01
+
+
+def test_repeat_checks_the_output() -> None:
+    with pytest.raises(networks.MismatchError, match="must equal that of the sim device"):
+        speed.repeat(FakeDevice(b"evil"), WORK, 0)
+
+
+def test_ratios_are_to_the_first_row() -> None:
+    rows = [speed.Row("a", Speed(1, 1000, 1.0)), speed.Row("b", Speed(1, 500, 2.0)), speed.Row("c", None, "absent")]
+
+    assert [speed.ratio(rows, row) for row in rows[:2]] == [1.0, 0.25]
+    assert list(speed.table(rows).columns[-1].cells) == ["", "", "absent"]
+    assert list(speed.table(rows).columns[-2].cells) == ["1", "0.25", "-"]
+
+
+def test_workload_is_one_digits_image() -> None:
+    work = speed.workload(PRESETS["tiny"])
+
+    assert len(work.image) == work.dram_bytes and len(work.expected) >= 10
+    assert work.image[work.output:work.output + len(work.expected)] != work.expected
+
+
+def test_speed_says_what_is_missing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "missing_packages", lambda: ["cocotb"])
+
+    assert "cocotb cannot be found; do `pip install 'systolith[test]'`" in refusal(capsys, "bench", "speed")
+
+
+def test_start_event_touches_only_the_variables_of_yosys() -> None:
+    text = "  reg \\$auto$verilog_backend.cc:2355:dump_module$27  = 0;\n  reg [7:0] count = 8'h00;\n"
+
+    assert _with_start_event(text) == (
+        "  reg \\$auto$verilog_backend.cc:2355:dump_module$27 ; "
+        "initial #0 \\$auto$verilog_backend.cc:2355:dump_module$27  = 0;\n  reg [7:0] count = 8'h00;\n")
+
+
+def test_a_core_that_does_not_compile_is_an_error_with_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
+
+    with pytest.raises(RuntimeError, match=r"Verilator could not compile the core \(.*\); see .*build\.log"):
+        measure("verilator", "module nothing", WORK, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.rtl
+def test_all_simulators_compute_the_same_bytes() -> None:
+    rows = list(speed.compare(SMALL, seconds=0))
+
+    assert [row.simulator for row in rows] == ["rtl device (Verilator, C++)", "Verilator, cocotb",
+                                               "Icarus Verilog, cocotb"]
+    assert [row.speed is None for row in rows] == [False, False, shutil.which("iverilog") is None]
+    cycles = {row.simulator: row.speed.cycles // row.speed.runs for row in rows if row.speed is not None}
+    assert min(cycles.values()) > 1000, cycles
+
+
+def test_a_failing_simulator_is_a_device_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Speed:
+        raise RuntimeError("the run failed; see run.log")
+
+    monkeypatch.setattr(speed, "measure", fail)
+    with pytest.raises(DeviceError, match="the run failed; see run.log"):
+        speed._measure("icarus", "", WORK, 0, None)
