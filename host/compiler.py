@@ -159,7 +159,7 @@ class _Compilation:
                                "use a smaller network")
         return Program(
             model=self.graph.name, config=self.config, inputs=self._ports(self.graph.inputs),
-            outputs=self._ports(self.graph.outputs), graph=self._host_graph(), steps=tuple(steps),
+            outputs=self._ports(self.graph.outputs), graph=self.graph, steps=tuple(steps),
             layers=tuple(self.layers), layer_index=np.array(self.layer_index, np.uint16), image=bytes(image),
             dram_bytes=dram_bytes)
 
@@ -173,10 +173,3 @@ class _Compilation:
             scale, zero_point = (t.quant.scale[0], t.quant.zero_point[0]) if t.quant else (None, None)
             ports.append(Port(name, t.shape, t.dtype, scale, zero_point))
         return tuple(ports)
-
-    def _host_graph(self) -> Graph:
-        """Return the graph without the constants that no step of the CPU reads."""
-        needed = {name for op in self.graph.ops if op.name in self.lowered.reasons for name in op.inputs}
-        needed |= set(self.graph.outputs)
-        tensors = {name: t if name in needed else replace(t, data=None) for name, t in self.graph.tensors.items()}
-        return replace(self.graph, tensors=tensors)

@@ -129,7 +129,7 @@ class Program:
         model: name of the network.
         config: configuration that it was compiled for.
         inputs, outputs: ports of the network.
-        graph: the network after the compiler's passes, with the constants that CPU steps need and no others.
+        graph: the network after the compiler's passes: what CPU steps, and the golden device, run.
         steps: what to do for one sample, in order.
         layers: the executed operators.
         layer_index: index into `layers` of each instruction, uint16 [instructions].

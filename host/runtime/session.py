@@ -62,12 +62,10 @@ class Session:
         else:
             self.config = config or configuration(preset, settings)
         if device == GOLDEN:
-            if isinstance(network, Program):
-                raise UsageError("device golden must have the model, not a compiled program; give the .tflite file")
-            self._graph = network
-            self.inputs, self.outputs = (tuple(_tensor_info(network, name) for name in names)
-                                         for names in (network.inputs, network.outputs))
-            self._executor = GraphExecutor(network)
+            self._graph = graph = network.graph if isinstance(network, Program) else network
+            self.inputs, self.outputs = (tuple(_tensor_info(graph, name) for name in names)
+                                         for names in (graph.inputs, graph.outputs))
+            self._executor = GraphExecutor(graph)
             return
         program = network if isinstance(network, Program) else compile_graph(network, self.config)
         self._measurement = Measurement(program)

@@ -176,7 +176,6 @@ def test_program_keeps_its_configuration_except_the_memory_around_it() -> None:
 
 @pytest.mark.parametrize(("options", "error", "message"), [
     ({"device": "gpu"}, UsageError, "device must be one of golden, sim, rtl, not 'gpu'"),
-    ({"device": "golden"}, UsageError, "golden must have the model"),
     ({"config": CONFIG, "preset": "tiny"}, UsageError, "config must come alone"),
     ({"preset": "huge"}, ConfigError, "preset must be one of"),
     ({"settings": ["rows=3"]}, ConfigError, "rows must be a power of two"),
