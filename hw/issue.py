@@ -148,14 +148,18 @@ class IssueLogic(wiring.Component):
         m.d.comb += self.idle.eq(~Cat(queue.o.valid for queue in queues).any()
                                  & Cat(a == b for a, b in zip(retired, started, strict=True)).all())
 
-        # Whom to blame when nothing moves: the first unit with an unretired instruction, else a waiting head.
+        # Whom to blame when nothing moves: the first unit with an unretired instruction, else the oldest waiting head.
         last_index = [Signal(24, name=f"last_index_{u.name.lower()}") for u in Unit]
         for u in Unit:
             with m.If(self.issued[u]):
                 m.d.sync += last_index[u].eq(queues[u].o.payload.index)
-        suspects = [(retired[u] != started[u], u, last_index[u]) for u in Unit]
-        suspects += [(queues[u].o.valid, u, queues[u].o.payload.index) for u in Unit]
-        for i, (condition, u, index) in enumerate(suspects):
-            with m.If(condition) if i == 0 else m.Elif(condition):
-                m.d.comb += [self.stuck_unit.eq(u), self.stuck_index.eq(index)]
+        found, blamed, blamed_index = queues[0].o.valid, Const(0, 2), queues[0].o.payload.index
+        for u in list(Unit)[1:]:
+            older = queues[u].o.valid & (~found | (queues[u].o.payload.index < blamed_index))
+            blamed, blamed_index = Mux(older, u, blamed), Mux(older, queues[u].o.payload.index, blamed_index)
+            found = found | queues[u].o.valid
+        m.d.comb += [self.stuck_unit.eq(blamed), self.stuck_index.eq(blamed_index)]
+        for u in reversed(Unit):
+            with m.If(retired[u] != started[u]):
+                m.d.comb += [self.stuck_unit.eq(u), self.stuck_index.eq(last_index[u])]
         return m

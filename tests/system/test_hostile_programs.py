@@ -148,9 +148,11 @@ def test_access_to_a_bank_that_is_not_in_the_mask(program: Program, expected: np
 
 @pytest.mark.parametrize("opcode", [Opcode.LOAD, Opcode.COMPUTE, Opcode.REQUANT, Opcode.STORE])
 def test_token_that_never_comes(program: Program, expected: np.ndarray, device: Accelerator, opcode: Opcode) -> None:
-    error = failure(changed(program, address(program, opcode), {"wait_store": 1000}), device)
+    place = address(program, opcode)
 
-    assert error.code == ErrorCode.WATCHDOG
+    error = failure(changed(program, place, {"wait_store": 1000}), device)
+
+    assert (error.code, error.address) == (ErrorCode.WATCHDOG, place)
     np.testing.assert_array_equal(run(program, device), expected)
 
 
