@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from systolith.models.tflite_writer import TFLiteBuilder
 from tflite_micro import runtime
+
+from systolith.models.tflite_writer import TFLiteBuilder
 
 ARENA_BYTES = 4_000_000
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from systolith.models import ops
 
+from systolith.models import ops
 from tests.shared_data import shared_file, shared_names
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from systolith.models import ops
 
+from systolith.models import ops
 from tests.unit.models.reference import OneOperator, assert_equal
 
 UNIT: dict[str, Any] = {"x_zp": 0, "y_zp": 0, "mult": 2**30, "shift": 1}

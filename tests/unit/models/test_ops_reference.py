@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from systolith.models import ops
 from systolith.models.quantise import activation_range, conv_scale, quantize_multipliers
-
 from tests.unit.models.reference import OneOperator, assert_equal
 
 seeds = pytest.mark.parametrize("seed", range(30))

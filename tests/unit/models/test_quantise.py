@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from systolith.models.ops import AddParams, fold_mean, out_size, same_padding, softmax
 from systolith.models.quantise import (
     activation_range,

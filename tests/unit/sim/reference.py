@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import Opcode, encode
 from systolith.sim.machine import Machine

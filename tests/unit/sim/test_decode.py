@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from systolith.hw.isa import INSTR_BYTES, UNIT_OF, ErrorCode, Opcode, decode, encode
 from systolith.sim.decode import decode_instruction
 from systolith.sim.errors import MachineError

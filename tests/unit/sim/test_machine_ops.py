@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import Buffer, Opcode, PoolMode, Unit
-
 from tests.unit.sim.reference import PROGRAM, TINY, clamp, machine, requant, run_one, tap, window, wrap
 
 R = TINY.rows

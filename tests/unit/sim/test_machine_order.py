@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+
 from systolith.hw.isa import Buffer, ErrorCode, Opcode, Unit, encode
 from systolith.sim.machine import Machine, MachineError
 from systolith.sim.races import find_races
-
 from tests.unit.sim.reference import ALL_BANKS, PROGRAM, TINY, load_program, machine
 
 R, PIXELS, LAYERS, OUT = TINY.rows, 16, 6, 0x4000
