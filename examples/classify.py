@@ -1,6 +1,6 @@
 """Classify handwritten digits in ten lines."""
 
-from systolith.host.runtime import Session
+from systolith import Session
 from systolith.models.zoo import digits
 
 images, labels = digits.held_out(10)
