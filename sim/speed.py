@@ -64,15 +64,23 @@ class Speed:
         runs: runs of the program.
         cycles: clock cycles of all runs, from start to end as the core counts them.
         seconds: wall time of the simulation, without compilation, elaboration and reset.
+        cpu_seconds: CPU time of the same, which other work on the computer disturbs less.
     """
 
     runs: int
     cycles: int
     seconds: float
+    cpu_seconds: float
 
     @property
     def cycles_per_second(self) -> float:
+        """Speed by wall time."""
         return self.cycles / self.seconds
+
+    @property
+    def cycles_per_cpu_second(self) -> float:
+        """Speed by CPU time."""
+        return self.cycles / self.cpu_seconds
 
 
 def missing_packages() -> list[str]:

@@ -83,8 +83,9 @@ def networks_command(models: tuple[Path, ...], preset: str | None, settings: tup
 def speed_command(preset: str | None, settings: tuple[str, ...], seconds: float) -> None:
     """Compare the simulated cycles per second of the rtl device with those of simulators under cocotb.
 
-    One image of the digits network, again and again, on the same core; what counts is the wall time from the first
-    start to the last result, without compilation, elaboration and reset. Needs `pip install 'systolith[test]'`.
+    One image of the digits network, again and again, on the same core; what counts is the time from the first start
+    to the last result, without compilation, elaboration and reset: wall time for the cycles per second, CPU time for
+    the ratios, because other work disturbs it less. Needs `pip install 'systolith[test]'`.
 
     \b
     Example:

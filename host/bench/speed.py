@@ -78,7 +78,7 @@ def repeat(device: Accelerator, work: Workload, seconds: float) -> Speed:
     """
     device.write(0, work.image)
     runs = cycles = 0
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     while True:
         device.write(work.output, bytes(len(work.expected)))
         result = device.run(work.program, work.count)
@@ -89,7 +89,7 @@ def repeat(device: Accelerator, work: Workload, seconds: float) -> Speed:
         cycles += result.cycles or 0
         elapsed = time.perf_counter() - start
         if elapsed >= seconds:
-            return Speed(runs, cycles, elapsed)
+            return Speed(runs, cycles, elapsed, time.process_time() - cpu_start)
 
 
 def workload(config: AcceleratorConfig) -> Workload:
@@ -109,24 +109,24 @@ def workload(config: AcceleratorConfig) -> Workload:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """Return the rows as a table for `rich`; ratios are to the first row."""
+    """Return the rows as a table for `rich`."""
     made = Table(box=SIMPLE, pad_edge=False)
     made.add_column("simulator")
-    for name in ("runs", "cycles", "seconds", "cycles per second", "ratio"):
+    for name in ("runs", "cycles", "seconds", "CPU seconds", "cycles per second", "slower than the first by"):
         made.add_column(name, justify="right")
     made.add_column("")
     for row in rows:
-        cells = ("-",) * 5 if row.speed is None else (
+        cells = ("-",) * 6 if row.speed is None else (
             str(row.speed.runs), f"{row.speed.cycles:,}", f"{row.speed.seconds:.2f}",
-            f"{row.speed.cycles_per_second:,.0f}", f"{ratio(rows, row):.2g}")
+            f"{row.speed.cpu_seconds:.2f}", f"{row.speed.cycles_per_second:,.0f}", f"{slowdown(rows, row):.3g}")
         made.add_row(row.simulator, *cells, row.note)
     return made
 
 
-def ratio(rows: Sequence[Row], row: Row) -> float:
-    """Return the speed of `row` as a multiple of that of the first row; both must have one."""
+def slowdown(rows: Sequence[Row], row: Row) -> float:
+    """Return the CPU time that `row` takes per cycle as a multiple of that of the first row; both must have a speed."""
     assert row.speed is not None and rows[0].speed is not None, "a row without a speed has no ratio"
-    return row.speed.cycles_per_second / rows[0].speed.cycles_per_second
+    return rows[0].speed.cycles_per_cpu_second / row.speed.cycles_per_cpu_second
 
 
 def _measure(simulator: Simulator, verilog: str, work: Workload, seconds: float, status: Status | None) -> Speed:

@@ -136,12 +136,13 @@ def test_repeat_checks_the_output() -> None:
         speed.repeat(FakeDevice(b"evil"), WORK, 0)
 
 
-def test_ratios_are_to_the_first_row() -> None:
-    rows = [speed.Row("a", Speed(1, 1000, 1.0)), speed.Row("b", Speed(1, 500, 2.0)), speed.Row("c", None, "absent")]
+def test_ratios_are_of_cpu_time_to_the_first_row() -> None:
+    rows = [speed.Row("a", Speed(1, 1000, 9.0, 1.0)), speed.Row("b", Speed(1, 500, 9.0, 2.0)),
+            speed.Row("c", None, "absent")]
 
-    assert [speed.ratio(rows, row) for row in rows[:2]] == [1.0, 0.25]
+    assert [speed.slowdown(rows, row) for row in rows[:2]] == [1.0, 4.0]
     assert list(speed.table(rows).columns[-1].cells) == ["", "", "absent"]
-    assert list(speed.table(rows).columns[-2].cells) == ["1", "0.25", "-"]
+    assert list(speed.table(rows).columns[-2].cells) == ["1", "4", "-"]
 
 
 def test_workload_is_one_digits_image() -> None:
