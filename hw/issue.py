@@ -153,7 +153,14 @@ class IssueLogic(wiring.Component):
         for u in Unit:
             with m.If(self.issued[u]):
                 m.d.sync += last_index[u].eq(queues[u].o.payload.index)
-        found, blamed, blamed_index = queues[0].o.valid, Const(0, 2), queues[0].o.payload.index
+        # With nothing to run, the instruction that fetch does not deliver.
+        awaited = Signal(24)
+        with m.If(self.clear):
+            m.d.sync += awaited.eq(0)
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += awaited.eq(awaited + 1)
+        found, blamed = queues[0].o.valid, Const(0, 2)
+        blamed_index = Mux(found, queues[0].o.payload.index, awaited)
         for u in list(Unit)[1:]:
             older = queues[u].o.valid & (~found | (queues[u].o.payload.index < blamed_index))
             blamed, blamed_index = Mux(older, u, blamed), Mux(older, queues[u].o.payload.index, blamed_index)

@@ -23,6 +23,13 @@ __all__ = ["BUILD_DIR", "bench_params", "build", "build_and_run"]
 BUILD_DIR = Path(__file__).resolve().parents[2] / "sim_build" / "tb"
 _PARAMS = "SYSTOLITH_BENCH_PARAMS"
 _SEED = "COCOTB_RANDOM_SEED"
+_BUILD_ARGS = (
+    "-O3",
+    # Amaranth's Verilog is correct by construction; its style is not Verilator's.
+    "-Wno-fatal", "-Wno-lint", "-Wno-style",
+    # The C++ compiler takes minutes over the one large function of a flat design.
+    "--output-split", "3000", "--output-split-cfuncs", "300",
+)
 
 
 @contextmanager
@@ -42,11 +49,12 @@ def _verilator() -> Iterator[None]:
 def build(component: Component, name: str) -> Path:
     """Compile ``component`` to a simulator with top module ``name`` and return the build folder.
 
-    The folder's name holds a hash of the Verilog and of the tools' versions: an unchanged design is not built again.
+    The folder's name holds a hash of the Verilog, the options and the tools' versions: an unchanged design is not built
+    again.
     """
     text = verilog.convert(component, name=name, emit_src=False)
     versions = "".join(metadata.version(tool) for tool in ("verilator", "cocotb"))
-    key = hashlib.sha256((versions + text).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join((versions, *_BUILD_ARGS, text)).encode()).hexdigest()[:16]
     folder = BUILD_DIR / f"{name}-{key}"
     BUILD_DIR.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -58,8 +66,7 @@ def build(component: Component, name: str) -> Path:
             with _verilator():
                 get_runner("verilator").build(
                     sources=[source], hdl_toplevel=name, build_dir=folder, timescale=("1ns", "1ps"),
-                    # Amaranth's Verilog is correct by construction; its style is not Verilator's.
-                    build_args=["-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style"])
+                    build_args=_BUILD_ARGS)
             built.touch()
     return folder
 

@@ -16,7 +16,7 @@ def test_issue(queue_depth):
 
 
 @pytest.mark.rtl
-@pytest.mark.parametrize("banks", [2, 4, 8])
+@pytest.mark.parametrize("banks", [2, 4])
 def test_scratchpad(banks):
     config = AcceleratorConfig(rows=4, act_kib=2, act_banks=banks)
     build_and_run(ActivationBuffer(config), "scratchpad", "systolith.sim.tb.bench_scratchpad",
