@@ -1,11 +1,16 @@
 """Weight-stationary systolic array of int8 multiply-accumulate cells."""
 
-from amaranth import Cat, Module, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["SystolicArray", "array_latency", "psum_bits"]
+__all__ = ["MAX_LINES", "SPACINGS", "SystolicArray", "array_latency", "injections", "lines_at_once", "older_lines", "psum_bits",
+           "spacing_of"]
+
+# Filter mode: rows per image line, and lines at a time. Lines start at few places, since each costs a multiplexer.
+SPACINGS = (4, 5, 8, 16)
+MAX_LINES = 4
 
 
 def psum_bits(rows: int) -> int:
@@ -18,15 +23,49 @@ def array_latency(rows: int) -> int:
     return 2 * rows + 1
 
 
+def lines_at_once(rows: int, spacing: int) -> int:
+    """Return how many image lines of ``spacing`` taps fit into ``rows`` rows, at least 1."""
+    return max(1, min(MAX_LINES, rows // spacing))
+
+
+def older_lines(rows: int) -> int:
+    """Return the image lines besides the newest that the filter mode takes at most."""
+    return max(lines_at_once(rows, spacing) for spacing in SPACINGS) - 1
+
+
+def spacing_of(taps: int) -> int:
+    """Return the rows per line for a kernel ``taps`` wide; ``ValueError`` when it is wider than any spacing."""
+    for spacing in SPACINGS:
+        if taps <= spacing:
+            return spacing
+    raise ValueError(f"a line must have at most {SPACINGS[-1]} taps, not {taps}")
+
+
+def injections(rows: int, row: int) -> list[tuple[int, int]]:
+    """Return the (line, spacing) pairs for which ``row`` is where the line enters."""
+    return [(row // spacing, spacing) for spacing in SPACINGS
+            if row and row % spacing == 0 and row // spacing < lines_at_once(rows, spacing)]
+
+
 class SystolicArray(wiring.Component):
     """Multiply one pixel word per cycle by the live ``rows`` x ``rows`` weight tile.
 
-    Cell (r, c) multiplies input row r by the weight of output column c; activations travel right, partial sums travel
-    down, and both are skewed and deskewed here, so that all columns of one pixel leave together, ``array_latency``
-    cycles after it entered. Row r of the shadow weights is written through ``w``; a cell copies its shadow weight to
-    its live weight when the word marked ``swap`` reaches it. The write of row r travels with the same skew as pixels:
-    row r presented in cycle q is used by a swap presented in cycle p when ``q <= p + r - 1``, and replaces the weight
-    of the tile before it only after a swap presented in cycle p when ``q >= p + r``.
+    Cell (r, c) holds the weight of row r for output column c; partial sums travel down and leave together,
+    ``array_latency`` cycles after their pixel word entered. Byte i of a word enters i cycles late, and column c works
+    c cycles late; both skews are made and undone here.
+
+    *Dense*: byte r of the word enters row r and travels right: column c sums over the bytes.
+
+    *Filter* (``fir``, a static mode): byte c of the word enters column c at the top and travels down with two registers
+    per cell, while sums take one (Kung's convolution array): so row r meets the word that is r words older, and the
+    column is a filter over the words of one image line whose tap for the newest word is in row 0. Rows ``g * spacing``
+    take the word of line g instead, which enters at ``lines[g - 1]`` ``g * spacing`` cycles after the newest line's
+    word of the same sum; ``skewed`` is what a line buffer delays to make it.
+
+    Row r of the shadow weights is written through ``w``; a cell copies its shadow weight to its live weight when the
+    word marked ``swap`` reaches it. The write of row r travels with the same skew as pixels: row r presented in cycle
+    q is used by a swap presented in cycle p when ``q <= p + r - 1``, and replaces the weight of the tile before it only
+    after a swap presented in cycle p when ``q >= p + r``.
 
     Parameters
     ----------
@@ -36,10 +75,13 @@ class SystolicArray(wiring.Component):
 
     def __init__(self, rows: int):
         self.rows = rows
+        word = data.ArrayLayout(signed(8), rows)
         super().__init__({
-            "x": In(data.ArrayLayout(signed(8), rows)),
+            "x": In(word),
             "swap": In(1),
-            "w": In(data.ArrayLayout(signed(8), rows)),
+            "fir": In(1), "spacing": In(range(max(SPACINGS) + 1)),
+            "skewed": Out(word), "lines": In(data.ArrayLayout(word, max(1, older_lines(rows)))),
+            "w": In(word),
             "w_row": In(range(rows)),
             "w_en": In(1),
             "psum": Out(data.ArrayLayout(signed(psum_bits(rows)), rows)),
@@ -67,10 +109,12 @@ class SystolicArray(wiring.Component):
             selects.append(select)
             w.append(delayed(self.w[c], c, f"w{c}"))
 
+        m.d.comb += [self.skewed[i].eq(delayed(self.x[i], i, f"x{i}")) for i in range(n)]
+        chain = [self.skewed[c] for c in range(n)]  # what enters the next row from above in filter mode
         above = [None] * n
         swap_row = self.swap
         for r in range(n):
-            x = delayed(self.x[r], r, f"x{r}")
+            left = self.skewed[r]
             swap_row = delayed(swap_row, 1, f"swap{r}") if r else swap_row
             swap = swap_row
             for c in range(n):
@@ -80,14 +124,19 @@ class SystolicArray(wiring.Component):
                 live = Signal(signed(8), name=f"live_{name}", reset_less=True)
                 product = Signal(signed(16), name=f"product_{name}", reset_less=True)
                 psum = Signal(signed(bits), name=f"psum_{name}", reset_less=True)
-                m.d.sync += [x_reg.eq(x), product.eq(x_reg * live),
+                top = chain[c]
+                for line, spacing in injections(n, r):
+                    top = Mux(self.spacing == spacing, self.lines[line - 1][c], top)
+                m.d.sync += [x_reg.eq(Mux(self.fir, top, left)), product.eq(x_reg * live),
                              psum.eq(product if r == 0 else above[c] + product)]
                 with m.If(selects[c][r]):
                     m.d.sync += shadow.eq(w[c])
                 with m.If(swap):
                     m.d.sync += live.eq(shadow)
                 above[c] = psum
-                x = x_reg
+                left = x_reg
+                if r + 1 < n:
+                    chain[c] = delayed(x_reg, 1, f"down_{name}")
                 if c + 1 < n:
                     swap = delayed(swap, 1, f"swap_{name}")
         for c in range(n):

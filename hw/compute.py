@@ -5,11 +5,12 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .accumulator import ACC_READ_LATENCY, MIN_PASS, AccumulatorBuffer
-from .array import SystolicArray, array_latency
+from .array import SPACINGS, SystolicArray, array_latency
 from .config import AcceleratorConfig
 from .isa import COMPUTE, ENTRY, ERROR, HEADER_BITS, ErrorCode
+from .lines import LINE_READ_LATENCY, LineBuffer
 from .scratchpad import ACT_READ_LATENCY, act_read_signature
-from .window import PASS_LATENCY, InnerWalk, OuterWalk
+from .window import PASS_LATENCY, InnerWalk, OuterWalk, OutputGate
 
 __all__ = ["START_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "compute_latency", "pass_cycles"]
 
@@ -30,6 +31,11 @@ def pass_cycles(config: AcceleratorConfig, pixels: int) -> int:
 def compute_latency(config: AcceleratorConfig) -> int:
     """Return the cycles from taking an instruction's last pass to the one after ``done``, less its pixels."""
     return PIXEL_LATENCY + array_latency(config.rows) + 1
+
+
+def array_empty(config: AcceleratorConfig) -> int:
+    """Return the cycles after a word leaves the walker until the array and the line buffer have done with it."""
+    return PIXEL_LATENCY + array_latency(config.rows)
 
 
 class ComputeUnit(wiring.Component):
@@ -61,7 +67,9 @@ class ComputeUnit(wiring.Component):
         config = self.config
         m.submodules.outer = outer = OuterWalk()
         m.submodules.inner = inner = InnerWalk()
+        m.submodules.gate = gate = OutputGate()
         m.submodules.array = array = SystolicArray(config.rows)
+        m.submodules.line_buffer = line_buffer = LineBuffer(config)
         m.submodules.acc = acc = AccumulatorBuffer(config)
 
         # Loader: holds the newest instruction; `waiting` says that a pass and its weights wait for the streamer.
@@ -127,24 +135,51 @@ class ComputeUnit(wiring.Component):
         s_fill, s_acc, s_index = Signal(8), Signal(self._acc_bits), Signal(24)
         s_overwrite, s_last = Signal(), Signal()
         pixel = Signal(self._acc_bits)
+        s_fir, completes = Signal(), Signal()  # this word completes an output
+        m.d.comb += completes.eq(inner.element & (~s_fir | gate.open & ~inner.leading))
         # No accumulator may be read before its last sum is written. The loader's pace alone does not keep passes
         # MIN_PASS apart: one after a long pass comes early. And an instruction that adds to other accumulators than
         # the one before may begin where that one ended.
         settling, draining = Signal(range(MIN_PASS)), Signal(range(MIN_PASS - 1))
         settled, moved = Signal(), Signal()
+        # The mode of the array, and the length of a line, may change only when no word is on its way.
+        restart = Signal()
+        mode, same_mode = Signal(data.StructLayout({"fir": 1, "spacing": 5, "walk_w": 13})), Signal()
+        since_word, emptied = Signal(range(array_empty(config) + 1), init=array_empty(config)), Signal()
+        m.d.comb += [
+            same_mode.eq((mode.fir == body.fir) & (~body.fir | (
+                (mode.spacing == body.spacing) & (mode.walk_w == body.walk_w)))),
+            emptied.eq(since_word == array_empty(config)),
+            array.fir.eq(mode.fir), array.spacing.eq(mode.spacing), array.lines.eq(line_buffer.lines),
+            line_buffer.x.eq(array.skewed), line_buffer.delay.eq(mode.walk_w + mode.spacing),
+            line_buffer.restart.eq(restart),
+        ]
+        m.d.sync += restart.eq(take & ~same_mode)
+        with m.If(take & ~same_mode):
+            m.d.sync += [mode.fir.eq(body.fir), mode.spacing.eq(body.spacing), mode.walk_w.eq(body.walk_w)]
+        with m.If(inner.element | inner.valid):
+            m.d.sync += since_word.eq(0)
+        with m.Elif(~emptied):
+            m.d.sync += since_word.eq(since_word + 1)
         m.d.comb += [
             settled.eq((settling == 0) & ~(moved & (inner.element | (draining != 0)))),
-            take.eq(waiting & inner.ready & settled), inner.take.eq(take), inner.point.eq(point),
-            inner.loop.n_x.eq(body.out_w), inner.loop.n_y.eq(body.out_h),
+            take.eq(waiting & inner.ready & settled & (same_mode | emptied)), inner.take.eq(take), inner.point.eq(point),
+            inner.loop.n_x.eq(Mux(body.fir, body.walk_w, body.out_w)),
+            inner.loop.n_y.eq(Mux(body.fir, body.walk_h, body.out_h)),
             inner.loop.addr_x.eq(body.step_x), inner.loop.addr_y.eq(body.step_y),
-            inner.loop.coord_x.eq(body.stride_x), inner.loop.coord_y.eq(body.stride_y),
-            inner.in_h.eq(body.in_h), inner.in_w.eq(body.in_w),
+            inner.loop.coord_x.eq(Mux(body.fir, 1, body.stride_x)),
+            inner.loop.coord_y.eq(Mux(body.fir, 1, body.stride_y)),
+            inner.in_h.eq(body.in_h), inner.in_w.eq(body.in_w), inner.lead.eq(Mux(body.fir, body.lead, 0)),
+            gate.take.eq(take), gate.element.eq(inner.element & ~inner.leading), gate.row_end.eq(inner.row_end),
+            gate.x.skip.eq(body.skip_x), gate.x.stride.eq(body.stride_x), gate.x.out.eq(body.out_w),
+            gate.y.skip.eq(body.skip_y), gate.y.stride.eq(body.stride_y), gate.y.out.eq(body.out_h),
             self.starved.eq(inner.ready & ~waiting & busy),
         ]
         with m.If(take):
             m.d.sync += [s_fill.eq(body.fill), s_index.eq(index), s_acc.eq(body.acc), pixel.eq(0),
                          s_overwrite.eq(first & ~body.accumulate), s_last.eq(last)]
-        with m.Elif(inner.element):
+            m.d.sync += s_fir.eq(body.fir)
+        with m.Elif(completes):
             m.d.sync += pixel.eq(pixel + 1)
         with m.If(take):
             m.d.sync += settling.eq(MIN_PASS - 1)
@@ -164,6 +199,7 @@ class ComputeUnit(wiring.Component):
         m.d.sync += [fill.eq(s_fill), overwrite.eq(s_overwrite), retire.eq(s_last), acc_address[-1].eq(s_acc[-1]),
                      Cat(acc_address[:half_bits], acc_overflow).eq(s_acc[:half_bits] + pixel)]
         walk_index = delayed(s_index, 1, "walk_index")
+        completed = delayed(completes, 1, "completed")
         m.d.comb += [
             self.active.eq(inner.valid), self.busy.eq(busy | waiting | inner.element | inner.valid),
             self.act.en.eq(inner.valid & inner.inside), self.act.addr.eq(inner.addr),
@@ -176,7 +212,7 @@ class ComputeUnit(wiring.Component):
 
         to_acc = ACT_READ_LATENCY + 1 + array_latency(config.rows) - ACC_READ_LATENCY
         m.d.comb += [
-            acc.en.eq(delayed(inner.valid, to_acc, "acc_en")),
+            acc.en.eq(delayed(completed, to_acc, "acc_en")),
             acc.overwrite.eq(delayed(overwrite, to_acc, "acc_overwrite")),
             acc.address.eq(delayed(acc_address, to_acc, "acc_address")),
             acc.psum.eq(array.psum),
@@ -190,7 +226,11 @@ class ComputeUnit(wiring.Component):
         bad_field = Signal()
         m.d.comb += bad_field.eq(
             (body.out_h == 0) | (body.out_w == 0) | (body.kw == 0) | (body.kh == 0) | (body.blocks == 0)
-            | (body.acc >= config.acc_depth))
+            | (body.acc >= config.acc_depth)
+            | body.fir & ((body.walk_h == 0) | (body.walk_w == 0) | (body.stride_x == 0) | (body.stride_y == 0)
+                          | (body.walk_w + body.spacing > config.line_words)
+                          | (body.walk_w + body.spacing <= LINE_READ_LATENCY)
+                          | ~Cat(body.spacing == spacing for spacing in SPACINGS).any()))
         weight_index = delayed(index, early, "weight_index")
         with m.If((busy & ~primed & bad_field) | wrong_tiles):
             m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.FIELD), self.error.index.eq(index)]
@@ -200,7 +240,7 @@ class ComputeUnit(wiring.Component):
         with m.Elif(self.wgt_en & (self.wgt_addr >= config.wgt_words)):
             m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.ADDRESS),
                          self.error.index.eq(weight_index)]
-        with m.Elif(inner.valid & acc_overflow):
+        with m.Elif(completed & acc_overflow):
             m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.ADDRESS), self.error.index.eq(walk_index)]
         with m.Elif(acc.conflict):
             m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.ACC_CONFLICT),

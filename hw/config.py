@@ -43,6 +43,7 @@ class AcceleratorConfig:
     param_kib: int = _option(8, "bias, multiplier and shift buffer, KiB", 1, 256, power_of_two=True)
     acc_depth: int = _option(512, "accumulator words (of `cols` int32), two ping-pong halves", 16, 4096,
                              power_of_two=True)
+    line_words: int = _option(512, "words per delayed image line of the filter mode", 32, 4096, power_of_two=True)
     queue_depth: int = _option(8, "instructions waiting in front of each unit", 2, 64, power_of_two=True)
     outstanding: int = _option(8, "AXI bursts in flight per direction", 1, 32)
     watchdog: int = _option(1 << 16, "cycles without progress before the core stops with an error", 64, (1 << 32) - 1,
@@ -144,7 +145,7 @@ class AcceleratorConfig:
 
 
 PRESETS: dict[str, AcceleratorConfig] = {
-    "tiny": AcceleratorConfig(rows=4, act_kib=64, wgt_kib=16, param_kib=1, acc_depth=128, queue_depth=4),
+    "tiny": AcceleratorConfig(rows=4, act_kib=64, wgt_kib=16, param_kib=1, acc_depth=128, line_words=128, queue_depth=4),
     "ulx3s": AcceleratorConfig(rows=8, act_kib=64, wgt_kib=32, param_kib=4, acc_depth=256),
     "edge": AcceleratorConfig(),
     "server": AcceleratorConfig(rows=32, act_kib=512, wgt_kib=256, param_kib=32, acc_depth=1024, dram_bandwidth=32),

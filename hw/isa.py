@@ -107,7 +107,9 @@ TRANSFER = StructLayout({
     "buffer": unsigned(2),         # a `Buffer`; STORE always reads the activation buffer
 })
 
-# COMPUTE: for ky, kx, block: load one rows x cols weight tile, stream out_h x out_w pixels, accumulate.
+# COMPUTE: for ky, kx, block: load one rows x cols weight tile, stream out_h x out_w pixels, accumulate. With `fir`
+# (depthwise): stream walk_h x walk_w pixels per tile through the array as one filter per column, and accumulate those
+# that complete an output; `stride_*` are then the strides of outputs, and coordinates step by 1.
 COMPUTE = StructLayout({
     "in_base": _ACT,               # word of output pixel (0, 0), tap (0, 0), block 0; wraps when that lies in padding
     "step_x": _STEP, "step_y": _ACT,      # words between neighbouring output pixels' inputs
@@ -124,6 +126,11 @@ COMPUTE = StructLayout({
     "tiles": unsigned(20),         # kh * kw * blocks
     "acc": unsigned(12),
     "accumulate": unsigned(1),     # add to the accumulators instead of overwriting them in the first pass
+    "fir": unsigned(1),            # filter mode; the fields below belong to it
+    "spacing": unsigned(5),        # array rows per image line, one of `SPACINGS`
+    "walk_h": _SIZE, "walk_w": _SIZE,
+    "lead": unsigned(5),           # words of `fill` in front of the first line
+    "skip_y": unsigned(5), "skip_x": unsigned(5),  # lines, and words of each line, before the first output
 })
 
 _OUT = {"dst": _ACT, "dst_step_x": _STEP, "dst_step_y": _ACT, "out_h": _SIZE, "out_w": _SIZE,

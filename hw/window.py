@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["PASS_LATENCY", "InnerWalk", "LOOP", "OuterWalk", "POINT"]
+__all__ = ["PASS_LATENCY", "InnerWalk", "LOOP", "OuterWalk", "OutputGate", "POINT"]
 
 # Cycles from taking a pass to its first address at the output of `InnerWalk`.
 PASS_LATENCY = 2
@@ -68,18 +68,58 @@ class OuterWalk(wiring.Component):
         return m
 
 
+class OutputGate(wiring.Component):
+    """Pick the words of a pass that complete an output of the filter mode.
+
+    From ``take`` on, of the rows of words that ``element`` and ``row_end`` tell: ``skip_y`` rows complete nothing, then
+    every ``stride_y``-th does until ``out_h`` have; in those, likewise along x. ``open`` belongs to the same cycle as
+    ``element``.
+    """
+
+    def __init__(self) -> None:
+        axis = {"skip": unsigned(5), "stride": unsigned(4), "out": unsigned(13)}
+        super().__init__({
+            "take": In(1), "element": In(1), "row_end": In(1), "x": In(StructLayout(axis)), "y": In(StructLayout(axis)),
+            "open": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        axis_x, axis_y = Signal.like(self.x), Signal.like(self.y)
+        wait_x, wait_y, left_x, left_y = Signal(5), Signal(5), Signal(13), Signal(13)
+        here_x, here_y = Signal(), Signal()
+        m.d.comb += [here_x.eq((wait_x == 0) & (left_x != 0)), here_y.eq((wait_y == 0) & (left_y != 0)),
+                     self.open.eq(here_x & here_y)]
+        with m.If(self.element):
+            with m.If(here_x):
+                m.d.sync += [wait_x.eq(axis_x.stride - 1), left_x.eq(left_x - 1)]
+            with m.Else():
+                m.d.sync += wait_x.eq(wait_x - 1)
+            with m.If(self.row_end):
+                m.d.sync += [wait_x.eq(axis_x.skip), left_x.eq(axis_x.out)]
+                with m.If(here_y):
+                    m.d.sync += [wait_y.eq(axis_y.stride - 1), left_y.eq(left_y - 1)]
+                with m.Else():
+                    m.d.sync += wait_y.eq(wait_y - 1)
+        with m.If(self.take):
+            m.d.sync += [axis_x.eq(self.x), axis_y.eq(self.y), wait_x.eq(self.x.skip), left_x.eq(self.x.out),
+                         wait_y.eq(self.y.skip), left_y.eq(self.y.out)]
+        return m
+
+
 class InnerWalk(wiring.Component):
     """Walk the words of one pass, one per cycle, without a bubble between passes.
 
     ``take`` (allowed when ``ready``) captures ``point``, ``loop`` and the image size; the first of ``n_x * n_y``
     addresses appears ``PASS_LATENCY`` cycles later. ``inside`` tells whether the coordinate lies in the image.
-    ``element`` marks the cycle in which a word is stepped over, one cycle before it appears at the outputs.
+    ``element`` marks the cycle in which a word is stepped over, one cycle before it appears at the outputs, and
+    ``row_end`` the last word of a row. The first row is preceded by ``lead`` words outside the image (``leading``).
     """
 
     def __init__(self) -> None:
         super().__init__({
             "take": In(1), "ready": Out(1), "point": In(POINT), "loop": In(LOOP), "in_h": In(13), "in_w": In(13),
-            "element": Out(1), "valid": Out(1), "addr": Out(20), "inside": Out(1), "first": Out(1), "last": Out(1),
+            "lead": In(5), "leading": Out(1), "element": Out(1), "row_end": Out(1), "valid": Out(1), "addr": Out(20), "inside": Out(1), "first": Out(1), "last": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -92,20 +132,24 @@ class InnerWalk(wiring.Component):
         ix, iy, x0 = Signal(signed(14)), Signal(signed(14)), Signal(signed(14))
         last_x, last = Signal(), Signal()
         next_row = Signal(20)
+        lead = Signal(5)
         m.d.comb += [
-            last_x.eq(x + 1 == loop.n_x), last.eq(last_x & (y + 1 == loop.n_y)),
+            self.leading.eq(lead != 0),
+            last_x.eq(~self.leading & (x + 1 == loop.n_x)), last.eq(last_x & (y + 1 == loop.n_y)),
             next_row.eq(row + loop.addr_y),
-            self.ready.eq(~active | last), self.element.eq(active),
+            self.ready.eq(~active | last), self.element.eq(active), self.row_end.eq(last_x),
         ]
         with m.If(self.take):
             m.d.sync += [
                 active.eq(1), head.eq(1), loop.eq(self.loop), in_h.eq(self.in_h), in_w.eq(self.in_w), x.eq(0), y.eq(0),
                 addr.eq(self.point.addr), row.eq(self.point.addr),
-                ix.eq(self.point.x), x0.eq(self.point.x), iy.eq(self.point.y),
+                ix.eq(self.point.x), x0.eq(self.point.x), iy.eq(self.point.y), lead.eq(self.lead),
             ]
         with m.Elif(active):
             m.d.sync += head.eq(0)
-            with m.If(last):
+            with m.If(self.leading):
+                m.d.sync += lead.eq(lead - 1)
+            with m.Elif(last):
                 m.d.sync += active.eq(0)
             with m.Elif(last_x):
                 m.d.sync += [x.eq(0), y.eq(y + 1), ix.eq(x0), iy.eq(iy + loop.coord_y),
@@ -114,6 +158,6 @@ class InnerWalk(wiring.Component):
                 m.d.sync += [x.eq(x + 1), ix.eq(ix + loop.coord_x), addr.eq(addr + loop.addr_x)]
         m.d.sync += [
             self.valid.eq(active), self.first.eq(head), self.last.eq(last), self.addr.eq(addr),
-            self.inside.eq((iy >= 0) & (iy < in_h) & (ix >= 0) & (ix < in_w)),
+            self.inside.eq((iy >= 0) & (iy < in_h) & (ix >= 0) & (ix < in_w) & ~self.leading),
         ]
         return m

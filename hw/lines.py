@@ -1,0 +1,59 @@
+"""Line buffer: earlier lines of the image for the array's filter mode."""
+
+from amaranth import Cat, Module, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .array import older_lines
+from .config import AcceleratorConfig
+
+__all__ = ["LINE_READ_LATENCY", "LineBuffer"]
+
+# Cycles from a read address to the registered words.
+LINE_READ_LATENCY = 2
+
+
+class LineBuffer(wiring.Component):
+    """Delay the stream of words ``x`` by ``delay`` cycles per line.
+
+    ``lines[g]`` is ``x`` of ``(g + 1) * delay`` cycles ago. All lines share one memory of ``line_words`` entries that
+    is walked in a circle of ``delay`` (more than ``LINE_READ_LATENCY``, at most ``line_words``); ``restart`` begins a
+    new circle, after which what was delayed before is lost.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        word = data.ArrayLayout(signed(8), config.rows)
+        self._lines = max(1, older_lines(config.rows))
+        super().__init__({
+            "x": In(word), "delay": In(range(config.line_words + 1)), "restart": In(1),
+            "lines": Out(data.ArrayLayout(word, self._lines)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        if not older_lines(self.config.rows):
+            return m
+        width = 8 * self.config.rows
+        memory = Memory(shape=unsigned(width * self._lines), depth=self.config.line_words, init=[])
+        m.submodules.memory = memory
+        write, read = memory.write_port(), memory.read_port()
+
+        # A word is read just before the place is written again, LINE_READ_LATENCY cycles ahead.
+        position = Signal(range(self.config.line_words))
+        m.d.sync += position.eq(position + 1)
+        with m.If(self.restart | (position + 1 == self.delay)):
+            m.d.sync += position.eq(0)
+        place = position
+        for i in range(LINE_READ_LATENCY):
+            behind = Signal.like(position, name=f"position_d{i + 1}")
+            m.d.sync += behind.eq(place)
+            place = behind
+        older = Signal(width * self._lines)
+        m.d.sync += older.eq(read.data)
+        m.d.comb += [
+            read.en.eq(1), read.addr.eq(position), self.lines.eq(older),
+            write.en.eq(1), write.addr.eq(place), write.data.eq(Cat(self.x, older)[:width * self._lines]),
+        ]
+        return m
