@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from amaranth import Shape
 from amaranth.lib.data import StructLayout
 
+from ..hw.array import SPACINGS
 from ..hw.csr import CSR_ID, Control, Counter, Csr, Status, counter_offset
 from ..hw.isa import BODIES, HEADER, HEADER_BITS, MAX_LEFT_SHIFT, UNIT_OF, Buffer, ErrorCode, Opcode, PoolMode
 
@@ -76,6 +77,14 @@ _FIELDS: dict[Opcode, dict[str, str]] = {
         "tiles": "kh * kw * blocks",
         "acc": "accumulator of output pixel (0, 0); all pixels lie in one half",
         "accumulate": "1 adds the first tile to the accumulators, 0 overwrites them",
+        "fir": "1 selects the filter mode (depthwise): `stride_*` then count words between outputs, and the"
+               " coordinates of the words step by 1",
+        "spacing": f"filter mode: array rows per image line, one of {', '.join(map(str, SPACINGS))}",
+        "walk_h": "filter mode: image lines that each pass streams",
+        "walk_w": "filter mode: words of each line",
+        "lead": "filter mode: words of `fill` before the first line",
+        "skip_y": "filter mode: lines before the first output",
+        "skip_x": "filter mode: words of each line before the first output",
     },
     Opcode.REQUANT: {
         **_OUTPUT,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..hw.compute import pass_cycles
+from ..hw.compute import array_cycles
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES, Unit
-from ..sim.decode import Instruction, decode_instruction
+from ..sim.decode import decode_instruction
 from .devices.base import RunResult
 
 IntArray = npt.NDArray[np.int64]
@@ -42,8 +42,9 @@ class InstructionTable:
         """Return the table of `code`, valid instructions of `INSTR_BYTES` each."""
         instructions = [decode_instruction(code[at:at + INSTR_BYTES], at // INSTR_BYTES)
                         for at in range(0, len(code), INSTR_BYTES)]
+        busy = [array_cycles(config, i.fields) if i.unit == Unit.COMPUTE else 0 for i in instructions]
         return cls(np.array([i.unit for i in instructions], np.int64), np.array([i.waits for i in instructions]),
-                   np.asarray(layers, np.int64), np.array([_array_cycles(i, config) for i in instructions], np.int64))
+                   np.asarray(layers, np.int64), np.array(busy, np.int64))
 
 
 def layer_cycles(table: InstructionTable, result: RunResult, layers: int) -> IntArray | None:
@@ -95,10 +96,3 @@ def dram_wait_cycles(table: InstructionTable, result: RunResult) -> int | None:
     free = np.concatenate([[0], retire])[:-1]
     others = np.maximum.reduce([free, *(ready[unit] for unit in Unit if unit != Unit.LOAD)])
     return int(np.maximum(0, np.minimum(issue, ready[Unit.LOAD]) - others).sum())
-
-
-def _array_cycles(instruction: Instruction, config: AcceleratorConfig) -> int:
-    if instruction.unit != Unit.COMPUTE:
-        return 0
-    fields = instruction.fields
-    return fields["tiles"] * pass_cycles(config, fields["out_h"] * fields["out_w"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..hw.compute import array_cycles
 from ..hw.isa import INSTR_BYTES, Opcode, decode
 from .program import Program
 
@@ -35,7 +36,7 @@ def layer_stats(program: Program) -> list[LayerStats]:
         entry.instructions += 1
         opcode, _, body = decode(code[index * INSTR_BYTES:(index + 1) * INSTR_BYTES])
         if opcode == Opcode.COMPUTE:
-            entry.array_cycles += body["tiles"] * max(body["out_h"] * body["out_w"], program.config.rows)
+            entry.array_cycles += array_cycles(program.config, body)
         elif opcode == Opcode.LOAD:
             entry.bytes_loaded += body["rows"] * body["row_words"] * word
         elif opcode == Opcode.STORE:

@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["MAX_LINES", "SPACINGS", "SystolicArray", "array_latency", "injections", "lines_at_once", "older_lines", "psum_bits",
-           "spacing_of"]
+__all__ = ["MAX_LINES", "SPACINGS", "SystolicArray", "array_latency", "injections", "lines_at_once", "older_lines",
+           "psum_bits", "spacing_of"]
 
 # Filter mode: rows per image line, and lines at a time. Lines start at few places, since each costs a multiplexer.
 SPACINGS = (4, 5, 8, 16)

@@ -1,5 +1,7 @@
 """Compute unit: weight loader, convolution front end, systolic array and accumulators."""
 
+from collections.abc import Mapping
+
 from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -12,7 +14,8 @@ from .lines import LINE_READ_LATENCY, LineBuffer
 from .scratchpad import ACT_READ_LATENCY, act_read_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk, OutputGate
 
-__all__ = ["START_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "compute_latency", "pass_cycles"]
+__all__ = ["START_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "array_cycles", "array_empty", "compute_latency",
+           "pass_cycles"]
 
 # Cycles from accepting an instruction to taking its first pass: the walker's origin, its first point, the loader.
 START_LATENCY = 3
@@ -26,6 +29,14 @@ PIXEL_LATENCY = PASS_LATENCY + ACT_READ_LATENCY + 1
 def pass_cycles(config: AcceleratorConfig, pixels: int) -> int:
     """Return the cycles one weight tile occupies the array while ``pixels`` words stream through it."""
     return max(pixels, config.rows, MIN_PASS)
+
+
+def array_cycles(config: AcceleratorConfig, fields: Mapping[str, int]) -> int:
+    """Return the cycles for which a COMPUTE instruction with these fields occupies the array, the fewest possible."""
+    pixels = fields["out_h"] * fields["out_w"]
+    if fields["fir"]:
+        pixels = fields["lead"] + fields["walk_h"] * fields["walk_w"]
+    return fields["tiles"] * pass_cycles(config, pixels)
 
 
 def compute_latency(config: AcceleratorConfig) -> int:
@@ -163,7 +174,8 @@ class ComputeUnit(wiring.Component):
             m.d.sync += since_word.eq(since_word + 1)
         m.d.comb += [
             settled.eq((settling == 0) & ~(moved & (inner.element | (draining != 0)))),
-            take.eq(waiting & inner.ready & settled & (same_mode | emptied)), inner.take.eq(take), inner.point.eq(point),
+            take.eq(waiting & inner.ready & settled & (same_mode | emptied)),
+            inner.take.eq(take), inner.point.eq(point),
             inner.loop.n_x.eq(Mux(body.fir, body.walk_w, body.out_w)),
             inner.loop.n_y.eq(Mux(body.fir, body.walk_h, body.out_h)),
             inner.loop.addr_x.eq(body.step_x), inner.loop.addr_y.eq(body.step_y),
@@ -177,8 +189,7 @@ class ComputeUnit(wiring.Component):
         ]
         with m.If(take):
             m.d.sync += [s_fill.eq(body.fill), s_index.eq(index), s_acc.eq(body.acc), pixel.eq(0),
-                         s_overwrite.eq(first & ~body.accumulate), s_last.eq(last)]
-            m.d.sync += s_fir.eq(body.fir)
+                         s_overwrite.eq(first & ~body.accumulate), s_last.eq(last), s_fir.eq(body.fir)]
         with m.Elif(completes):
             m.d.sync += pixel.eq(pixel + 1)
         with m.If(take):

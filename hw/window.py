@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["PASS_LATENCY", "InnerWalk", "LOOP", "OuterWalk", "OutputGate", "POINT"]
+__all__ = ["LOOP", "PASS_LATENCY", "POINT", "InnerWalk", "OuterWalk", "OutputGate"]
 
 # Cycles from taking a pass to its first address at the output of `InnerWalk`.
 PASS_LATENCY = 2
@@ -119,7 +119,8 @@ class InnerWalk(wiring.Component):
     def __init__(self) -> None:
         super().__init__({
             "take": In(1), "ready": Out(1), "point": In(POINT), "loop": In(LOOP), "in_h": In(13), "in_w": In(13),
-            "lead": In(5), "leading": Out(1), "element": Out(1), "row_end": Out(1), "valid": Out(1), "addr": Out(20), "inside": Out(1), "first": Out(1), "last": Out(1),
+            "lead": In(5), "leading": Out(1), "element": Out(1), "row_end": Out(1),
+            "valid": Out(1), "addr": Out(20), "inside": Out(1), "first": Out(1), "last": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:

@@ -8,9 +8,10 @@ from itertools import product
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import PARAM_WORDS, Buffer, Opcode
 from .constants import MAX_RUN, ConstantPool, ConvConstants
+from .filters import filter_tiles, walk
 from .instruction import Instruction, Region, Space
-from .layers import AddLayer, ConvLayer, Layer, PoolLayer, PoolPiece, Storage
-from .layout import Rect, View
+from .layers import AddLayer, ConvLayer, Filter, Layer, PoolLayer, PoolPiece, Storage, Window
+from .layout import Image, Rect, View
 from .memory import LayerPlan, MemoryPlan
 from .rings import Ring
 from .tiling import tiles
@@ -138,6 +139,8 @@ class Emitter:
         # A single pass takes no longer than its requantisation: then only long tiles hide the vector unit's start.
         single = sum(part.tiles for part in constants.passes) == 1
         parts = tiles(rect, self.config.acc_half if single else self._tile)
+        if layer.filter:
+            parts = filter_tiles(rect, layer.filter, layer.window, layer.inputs[0].image, self.config)
         blocks = range(constants.output_blocks)
         # All weights on chip: pixels outside, so that the next layer has complete pixels early. Else every weight is
         # loaded once per band.
@@ -170,10 +173,24 @@ class Emitter:
         }
         sums = Region(Space.ACC, acc, acc + tile.pixels)
         needs = window.needs(tile, image)
+        if layer.filter:
+            body |= self._filter_fields(layer.filter, window, tile, image, part.ky, source, block)
         pixels = source.lane(needs, block) if layer.diagonal else (*source.span(needs), 1)
         reads = [Region(Space.ACT, *pixels),
                  Region(Space.WGT, address, address + part.tiles * self.config.rows)]
         self.instructions.append(Instruction(Opcode.COMPUTE, body, self._layer, reads, [sums]))
+
+    @staticmethod
+    def _filter_fields(kernel: Filter, window: Window, tile: Rect, image: Image, first_pass: int, source: View,
+                       block: int) -> dict[str, int]:
+        path, needs = walk(kernel, window, tile, image), window.needs(tile, image)
+        iy0 = tile.y0 * window.sy - window.top + first_pass * kernel.lines
+        # The last pass may walk beyond the kernel, where its weights are zero; what lies there is left alone.
+        return {"fir": 1, "in_base": source.address(iy0, path.x0, block) & _ADDRESS, "iy0": iy0, "ix0": path.x0,
+                "in_h": needs.y1, "in_w": needs.x1, "step_x": source.blocks, "step_y": source.row & _ADDRESS,
+                "tap_x": 0, "tap_y": kernel.lines * source.row & _ADDRESS, "dil_x": 0, "dil_y": kernel.lines,
+                "spacing": kernel.spacing, "walk_h": path.h, "walk_w": path.w, "lead": path.lead,
+                "skip_y": kernel.lines - 1, "skip_x": path.skip_x}
 
     def _requant(self, layer: ConvLayer, constants: ConvConstants, tile: Rect, block: int, target: View,
                  acc: int) -> None:

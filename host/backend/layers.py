@@ -70,6 +70,14 @@ class Operand(NamedTuple):
     image: Image
 
 
+class Filter(NamedTuple):
+    """How a depthwise kernel lies in the array: `lines` image lines at a time, `spacing` rows each, in `passes`."""
+
+    lines: int
+    spacing: int
+    passes: int
+
+
 class Clamp(NamedTuple):
     """Output zero point and bounds."""
 
@@ -106,12 +114,14 @@ class ConvLayer(Layer):
         params: uint8 [output blocks, PARAM_WORDS, R], as REQUANT reads them.
         fill: value of padding pixels.
         diagonal: output block i reads input block i only, and the weights have one input block.
+        filter: runs in the array's filter mode, one weight tile per pass of the filter; else None.
     """
 
     weights: npt.NDArray[np.int8]
     params: npt.NDArray[np.uint8]
     fill: int
     diagonal: bool
+    filter: Filter | None = None
 
 
 class PoolPiece(NamedTuple):

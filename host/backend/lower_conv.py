@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS
 from ..graph import Graph, Op, Tensor
 from ..quantparams import act_range, conv_requant
+from .filters import filter_of, filter_weights
 from .layers import Clamp, ConvLayer, Operand, Storage, Unfit, Window
 from .layout import Image, blocks_of
 from .limits import MAX_KERNEL, check_size, check_window, without_idle_strides
@@ -29,15 +32,19 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
 
 def lower_depthwise(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image,
                     word_bytes: int) -> ConvLayer:
-    """Lower DEPTHWISE_CONV_2D to one diagonal weight tile per tap and channel block.
+    """Lower DEPTHWISE_CONV_2D to the array's filter mode, or else to one diagonal weight tile per tap and block.
 
     Raises `Unfit` when the hardware cannot run it.
     """
     if op.attrs["multiplier"] != 1:
         raise Unfit(f"a depth multiplier must be 1, not {op.attrs['multiplier']}")
-    weights = _data(graph.tensors[op.inputs[1]])
-    return _layer(graph, op, (x, x_image), (y, y_image), _window(op, weights.shape[1:3], y_image),
-                  _diagonal(weights[0], word_bytes), _sums(weights, (0, 1, 2)), word_bytes, diagonal=True)
+    weights = _data(graph.tensors[op.inputs[1]])[0]
+    window = _window(op, weights.shape[:2], y_image)
+    kernel = filter_of(window.kh, window.kw, word_bytes) if window.dy == window.dx == 1 else None
+    tiles = _diagonal(weights, word_bytes) if kernel is None else filter_weights(kernel, weights, word_bytes)
+    layer = _layer(graph, op, (x, x_image), (y, y_image), window, tiles, _sums(weights, (0, 1)), word_bytes,
+                   diagonal=True)
+    return replace(layer, filter=kernel)
 
 
 def lower_fully_connected(graph: Graph, op: Op, x: Storage, y: Storage, word_bytes: int) -> ConvLayer:

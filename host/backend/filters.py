@@ -1,0 +1,97 @@
+"""Depthwise convolution in the array's filter mode: weights, walks and tiles."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ...hw.array import lines_at_once, spacing_of
+from ...hw.config import AcceleratorConfig
+from .layers import Filter, Window
+from .layout import Image, Rect
+from .tiling import split
+
+# Cycles that the vector unit needs for a tile beyond one per pixel, about.
+_REQUANT_START = 25
+
+
+def filter_of(kh: int, kw: int, rows: int) -> Filter | None:
+    """Return how a kernel lies in the array, or None when a line of it has more taps than the array has rows."""
+    if kw > rows:
+        return None
+    spacing = spacing_of(kw)
+    passes = -(-kh // lines_at_once(rows, spacing))
+    return Filter(-(-kh // passes), spacing, passes)
+
+
+def filter_weights(kernel: Filter, weights: npt.NDArray[np.int8], rows: int) -> npt.NDArray[np.int8]:
+    """Return int8 [kh, kw, channels] as weight tiles [blocks, passes, 1, 1, rows, rows].
+
+    The newest line, and within a line the newest tap, comes first.
+    """
+    kh, kw, channels = weights.shape
+    padded = np.pad(weights, ((0, 0), (0, 0), (0, -channels % rows)))
+    tiles = np.zeros((padded.shape[2] // rows, kernel.passes, 1, 1, rows, rows), np.int8)
+    for ky in range(kh):
+        number, place = divmod(ky, kernel.lines)
+        first = (kernel.lines - 1 - place) * kernel.spacing
+        tiles[:, number, 0, 0, first:first + kw] = padded[ky, ::-1].reshape(kw, -1, rows).transpose(1, 0, 2)
+    return tiles
+
+
+class Walk(NamedTuple):
+    """Words that a pass streams: `h` lines of `w` from column `x0` on, after `lead` words of padding."""
+
+    h: int
+    w: int
+    x0: int
+    lead: int
+    skip_x: int
+
+    @property
+    def words(self) -> int:
+        return self.lead + self.h * self.w
+
+
+def walk(kernel: Filter, window: Window, tile: Rect, image: Image) -> Walk:
+    """Return the walk of one pass for the output pixels `tile` of a layer with input `image`."""
+    height = (tile.h - 1) * window.sy + kernel.lines
+    x0 = tile.x0 * window.sx - window.left
+    width = (tile.w - 1) * window.sx + window.kw
+    plain = Walk(height, width, x0, 0, window.kw - 1)
+    if x0 >= 0:
+        return plain
+    # The padding behind one line can serve as the padding in front of the next, except before the first.
+    shared = Walk(height, max(width + x0, window.needs(tile, image).x1 - x0), 0, -x0, window.kw - 1 + x0)
+    return min(plain, shared, key=lambda choice: choice.words)
+
+
+def filter_tiles(rect: Rect, kernel: Filter, window: Window, image: Image, config: AcceleratorConfig) -> list[Rect]:
+    """Split `rect` into the tiles that stream the fewest words, halos included."""
+    rows, columns = _shape(rect.h, rect.w, kernel, window, image, config)
+    return [Rect(y0, y1, x0, x1) for y0, y1 in split(rect.y0, rect.y1, rows)
+            for x0, x1 in split(rect.x0, rect.x1, columns)]
+
+
+@lru_cache(maxsize=1024)
+def _shape(height: int, width: int, kernel: Filter, window: Window, image: Image,
+           config: AcceleratorConfig) -> tuple[int, int]:
+    """Return the rows and columns of the tiles of an output of that size."""
+
+    def cost(columns: int) -> tuple[int, int] | None:
+        columns = -(-width // -(-width // columns))
+        rows = min(height, config.acc_half // columns)
+        rows = -(-height // -(-height // rows))
+        tile = walk(kernel, window, Rect(0, rows, 0, columns), image)
+        if tile.w + kernel.spacing > config.line_words:
+            return None
+        count = -(-height // rows) * -(-width // columns)
+        return count * max(kernel.passes * tile.words, rows * columns + _REQUANT_START), columns
+
+    costs = [found for columns in range(1, min(width, config.acc_half) + 1) if (found := cost(columns))]
+    columns = min(costs)[1]
+    rows = min(height, config.acc_half // columns)
+    return -(-height // -(-height // rows)), columns
