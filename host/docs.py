@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from ..hw import accumulator, array, axi, compute, dma, fetch, isa, issue, requant, scratchpad, vector, window
+from ..hw import accumulator, array, axi, compute, dma, fetch, isa, issue, lines, requant, scratchpad, vector, window
 from ..hw.config import PRESETS, AcceleratorConfig
 from .isadoc import isa_tables, markdown_table
 from .report import config_hash
@@ -22,7 +22,7 @@ __all__ = ["FOLDER", "documents", "main", "refresh", "tables"]
 
 FOLDER = Path(__file__).parents[1] / "docs"
 # Modules with constants of timing, and how the names of those end; the comment above a constant is its description.
-_TIMED = (fetch, issue, dma, axi, scratchpad, window, compute, accumulator, vector, requant)
+_TIMED = (fetch, issue, dma, axi, scratchpad, window, lines, compute, accumulator, vector, requant)
 _LATENCY_ENDINGS = ("_LATENCY", "_PERIOD", "_PASS", "_TO_WRITE")
 _UNCOMMENTED = {"PARAM_READ_LATENCY": "Cycles from a parameter address to its data."}
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -117,6 +117,8 @@ def _shape_latencies() -> str:
         ("pass_cycles", "a weight tile that streams 1 pixel", lambda config: compute.pass_cycles(config, 1)),
         ("pass_cycles", "a weight tile that fills half of the accumulators",
          lambda config: compute.pass_cycles(config, config.acc_half)),
+        ("array_empty", "a pixel word at the walker until array and line buffer have done with it",
+         compute.array_empty),
     ]
     return markdown_table(("function", "cycles of", *PRESETS), (
         (f"`{name}`", text, *map(function, PRESETS.values())) for name, text, function in functions))
@@ -126,6 +128,7 @@ def _limits() -> str:
     rows = [("`hw/axi.py`", "`BURST_WORDS`", axi.BURST_WORDS, "words in the longest burst"),
             ("`hw/fetch.py`", "`FETCH_DEPTH`", fetch.FETCH_DEPTH, "instructions fetched ahead"),
             ("`hw/issue.py`", "`MAX_IN_FLIGHT`", issue.MAX_IN_FLIGHT, "instructions of one unit that hold banks"),
+            ("`hw/array.py`", "`MAX_LINES`", array.MAX_LINES, "image lines that the filter mode takes at a time"),
             ("`hw/isa.py`", "`PARAM_WORDS`", isa.PARAM_WORDS, "parameter words per block of output channels"),
             ("`hw/isa.py`", "`MAX_LEFT_SHIFT`", isa.MAX_LEFT_SHIFT, "largest left shift of a requantisation")]
     return markdown_table(("defined in", "name", "value", "what it counts"), rows)
