@@ -1,0 +1,81 @@
+"""COMPUTE in the filter mode of the array."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..hw.array import SPACINGS, lines_at_once
+from ..hw.config import AcceleratorConfig
+from ..hw.isa import ErrorCode
+from ..hw.lines import LINE_READ_LATENCY
+from .decode import Instruction
+from .memories import FILL, Memories, Region, gather
+from .step import MOST_TAPS, Step
+
+__all__ = ["FilterCompute"]
+
+
+class FilterCompute(Step):
+    """COMPUTE in filter mode: each column of the array filters one channel of the words that stream by."""
+
+    def __init__(self, config: AcceleratorConfig, instruction: Instruction):
+        super().__init__(config, instruction)
+        f = instruction.fields
+        self.require_positive("out_h", "out_w", "kh", "kw", "blocks", "walk_h", "walk_w", "stride_x", "stride_y")
+        passes = f["kh"] * f["kw"] * f["blocks"]
+        if f["tiles"] != passes:
+            raise self.fail(ErrorCode.FIELD, f"tiles must be kh * kw * blocks = {passes}, not {f['tiles']}")
+        if f["spacing"] not in SPACINGS:
+            raise self.fail(ErrorCode.FIELD, f"spacing must be one of {SPACINGS}, not {f['spacing']}")
+        delay = f["walk_w"] + f["spacing"]
+        if not LINE_READ_LATENCY < delay <= config.line_words:
+            raise self.fail(ErrorCode.FIELD, f"walk_w + spacing must be above {LINE_READ_LATENCY} and at most "
+                                             f"{config.line_words}, not {delay}")
+        self.acc = self.acc_range()
+        self.require_end("wgt", f["wgt"] + passes * config.rows)
+        self.wgt = slice(f["wgt"], f["wgt"] + passes * config.rows)
+        self.require_length("words walked", passes * (f["lead"] + f["walk_h"] * f["walk_w"]), MOST_TAPS)
+        self.streams = self._streams()
+        self.require_end("act", int(self.streams.max()) + 1)
+        self.taps, self.outside = self._taps()
+        self.pixel_words = self.streams.size
+        self.reads = [Region("act", self.streams), Region("wgt", self.wgt)]
+        self.writes = [Region("acc", self.acc)]
+        if f["accumulate"]:
+            self.reads.append(Region("acc", self.acc))
+
+    def _streams(self) -> npt.NDArray[np.int32]:
+        """Return the words that each pass streams, int32 [passes, words]; padding is ``FILL``."""
+        f = dict(self.instruction.fields)
+        lines = {**f, "out_h": f["walk_h"], "out_w": f["walk_w"], "stride_y": 1, "stride_x": 1}
+        words = gather(lines, f["blocks"], f["dil_y"], f["dil_x"]).T
+        lead = np.full((len(words), f["lead"]), FILL, np.int32)
+        return np.concatenate([lead, words], axis=1)
+
+    def _taps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return which word of a stream each array row meets for each output, [pixels, rows], and whether none."""
+        f, rows = self.instruction.fields, np.arange(self.config.rows)
+        y = f["skip_y"] + f["stride_y"] * np.arange(f["out_h"])
+        x = f["skip_x"] + f["stride_x"] * np.arange(f["out_w"])
+        if y[-1] >= f["walk_h"] or x[-1] >= f["walk_w"]:
+            raise self.fail(ErrorCode.FIELD, "the walk must reach the last output; enlarge walk_h or walk_w")
+        newest = (f["lead"] + y[:, None] * f["walk_w"] + x).reshape(-1, 1)
+        line = np.minimum(rows // f["spacing"], lines_at_once(self.config.rows, f["spacing"]) - 1)
+        taps = newest - line * f["walk_w"] - (rows - line * f["spacing"])
+        return np.maximum(taps, 0), taps < 0
+
+    def fetch(self, m: Memories) -> npt.NDArray[Any]:
+        m.act[FILL] = self.instruction.fields["fill"]
+        rows = self.config.rows
+        weights = m.wgt[self.wgt].reshape(-1, rows, rows).astype(np.int32)
+        if (self.outside[None, :, :, None] & (weights != 0)[:, None]).any():
+            raise self.fail(ErrorCode.FIELD, "rows without a word at the first output must have zero weights")
+        total = m.acc[self.acc].copy() if self.instruction.fields["accumulate"] else np.int32(0)
+        for stream, tile in zip(self.streams, weights, strict=True):
+            words = m.act.take(stream, axis=0).astype(np.int32)
+            total = total + np.einsum("prc,rc->pc", words[self.taps], tile)
+        return total
+
+    def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
+        m.acc[self.acc] = value
