@@ -62,7 +62,7 @@ def walk(kernel: Filter, window: Window, tile: Rect, image: Image) -> Walk:
     x0 = tile.x0 * window.sx - window.left
     width = (tile.w - 1) * window.sx + window.kw
     plain = Walk(height, width, x0, 0, window.kw - 1)
-    if x0 >= 0:
+    if not -window.kw < x0 < 0:
         return plain
     # The padding behind one line can serve as the padding in front of the next, except before the first.
     shared = Walk(height, max(width + x0, window.needs(tile, image).x1 - x0), 0, -x0, window.kw - 1 + x0)
@@ -71,27 +71,26 @@ def walk(kernel: Filter, window: Window, tile: Rect, image: Image) -> Walk:
 
 def filter_tiles(rect: Rect, kernel: Filter, window: Window, image: Image, config: AcceleratorConfig) -> list[Rect]:
     """Split `rect` into the tiles that stream the fewest words, halos included."""
-    rows, columns = _shape(rect.h, rect.w, kernel, window, image, config)
+    rows, columns = _shape(rect.h, rect.x0, rect.x1, kernel, window, image, config)
     return [Rect(y0, y1, x0, x1) for y0, y1 in split(rect.y0, rect.y1, rows)
             for x0, x1 in split(rect.x0, rect.x1, columns)]
 
 
 @lru_cache(maxsize=1024)
-def _shape(height: int, width: int, kernel: Filter, window: Window, image: Image,
+def _shape(height: int, left: int, right: int, kernel: Filter, window: Window, image: Image,
            config: AcceleratorConfig) -> tuple[int, int]:
-    """Return the rows and columns of the tiles of an output of that size."""
+    """Return the rows and columns of the tiles of `height` output rows from column `left` up to `right`."""
+    width = right - left
 
-    def cost(columns: int) -> tuple[int, int] | None:
-        columns = -(-width // -(-width // columns))
-        rows = min(height, config.acc_half // columns)
-        rows = -(-height // -(-height // rows))
-        tile = walk(kernel, window, Rect(0, rows, 0, columns), image)
-        if tile.w + kernel.spacing > config.line_words:
+    def cost(columns: int) -> tuple[int, int, int] | None:
+        rows = -(-height // -(-height // min(height, config.acc_half // columns)))
+        walks = [walk(kernel, window, Rect(0, rows, x0, x1), image) for x0, x1 in split(left, right, columns)]
+        if max(each.w for each in walks) + kernel.spacing > config.line_words:
             return None
-        count = -(-height // rows) * -(-width // columns)
-        return count * max(kernel.passes * tile.words, rows * columns + _REQUANT_START), columns
+        least = rows * columns + _REQUANT_START
+        return -(-height // rows) * sum(max(kernel.passes * each.words, least) for each in walks), rows, columns
 
-    costs = [found for columns in range(1, min(width, config.acc_half) + 1) if (found := cost(columns))]
-    columns = min(costs)[1]
-    rows = min(height, config.acc_half // columns)
-    return -(-height // -(-height // rows)), columns
+    # Other widths than these split into the same number of tiles.
+    choices = {-(-width // count) for count in range(1, width + 1)}
+    found = [each for columns in choices if columns <= config.acc_half and (each := cost(columns))]
+    return min(found)[1:]
