@@ -187,7 +187,8 @@ class Emitter:
         iy0 = tile.y0 * window.sy - window.top + first_pass * kernel.lines
         # The last pass may walk beyond the kernel, where its weights are zero; what lies there is left alone.
         return {"fir": 1, "in_base": source.address(iy0, path.x0, block) & _ADDRESS, "iy0": iy0, "ix0": path.x0,
-                "in_h": max(needs.y1, 0), "in_w": max(needs.x1, 0), "step_x": source.blocks, "step_y": source.row & _ADDRESS,
+                "in_h": max(needs.y1, 0), "in_w": max(needs.x1, 0),
+                "step_x": source.blocks, "step_y": source.row & _ADDRESS,
                 "tap_x": 0, "tap_y": kernel.lines * source.row & _ADDRESS, "dil_x": 0, "dil_y": kernel.lines,
                 "spacing": kernel.spacing, "walk_h": path.h, "walk_w": path.w, "lead": path.lead,
                 "skip_y": kernel.lines - 1, "skip_x": path.skip_x}
