@@ -106,9 +106,9 @@ def test_lines_share_their_padding():
 
 def test_a_tile_of_later_columns_may_need_longer_lines_than_the_first():
     """The first tile shares its padding; the second, as wide, reaches further to the left and the right."""
-    window, image = Window(1, 16, 1, 1, 1, 1, 0, 7), Image(1, 9, 1)
+    window, image = Window(1, 16, 1, 1, 1, 1, 0, 7), Image(4, 9, 1)
     kernel = filter_of(1, 16, 16)
-    for tile in filter_tiles(Rect(0, 1, 0, 9), kernel, window, image, NARROW[16]):
+    for tile in filter_tiles(Rect(0, 4, 0, 9), kernel, window, image, NARROW[16]):
         assert walk(kernel, window, tile, image).w + kernel.spacing <= 32
 
 
