@@ -6,12 +6,19 @@ import cocotb
 import numpy as np
 
 from ...hw.accumulator import ACC_READ_LATENCY, MIN_PASS
-from ...hw.compute import START_LATENCY, WEIGHT_READ_LATENCY, compute_latency, pass_cycles
+from ...hw.compute import (
+    START_LATENCY,
+    WEIGHT_READ_LATENCY,
+    array_cycles,
+    array_empty,
+    compute_latency,
+    pass_cycles,
+)
 from ...hw.isa import COMPUTE, ErrorCode, Opcode, encode
 from ...hw.scratchpad import ACT_READ_LATENCY
 from ...hw.window import PASS_LATENCY
 from .coverage import Coverage
-from .stimuli import PADDING_KINDS, random_compute, random_window
+from .stimuli import PADDING_KINDS, random_compute, random_filter, random_window, words_back
 from .support import Bench, pack, pack_entry, unpack, unpack_error
 
 _ADDRESS_SPACE = 1 << 20
@@ -20,25 +27,39 @@ _ADDRESS_SPACE = 1 << 20
 def convolve(body, act, wgt, acc):
     """Run one COMPUTE on the arrays of words, as its definition says; ``acc`` changes in place."""
     rows, body = wgt.shape[1], with_zeros(body)
+    fir = body["fir"]
     pixels = body["out_h"] * body["out_w"]
-    y, x = np.divmod(np.arange(pixels), body["out_w"])
+    words = body["walk_h"] * body["walk_w"] if fir else pixels
+    y, x = np.divmod(np.arange(words), body["walk_w"] if fir else body["out_w"])
+    stride_y, stride_x = (1, 1) if fir else (body["stride_y"], body["stride_x"])
     target = slice(body["acc"], body["acc"] + pixels)
     total = acc[target].astype(np.int64) if body["accumulate"] else np.zeros((pixels, rows), np.int64)
     tile = 0
     for ky in range(body["kh"]):
         for kx in range(body["kw"]):
-            iy = body["iy0"] + y * body["stride_y"] + ky * body["dil_y"]
-            ix = body["ix0"] + x * body["stride_x"] + kx * body["dil_x"]
+            iy = body["iy0"] + y * stride_y + ky * body["dil_y"]
+            ix = body["ix0"] + x * stride_x + kx * body["dil_x"]
             inside = (0 <= iy) & (iy < body["in_h"]) & (0 <= ix) & (ix < body["in_w"])
             for block in range(body["blocks"]):
-                words = (body["in_base"] + y * body["step_y"] + x * body["step_x"] + ky * body["tap_y"]
-                         + kx * body["tap_x"] + block) % _ADDRESS_SPACE
-                taps = np.full((pixels, rows), body["fill"], np.int64)
-                taps[inside] = act[words[inside]]
+                places = (body["in_base"] + y * body["step_y"] + x * body["step_x"] + ky * body["tap_y"]
+                          + kx * body["tap_x"] + block) % _ADDRESS_SPACE
+                taps = np.full((len(y), rows), body["fill"], np.int64)
+                taps[inside] = act[places[inside]]
                 first = body["wgt"] + tile * rows
-                total += taps @ wgt[first:first + rows].astype(np.int64)
+                weights = wgt[first:first + rows].astype(np.int64)
+                total += filtered(body, taps, weights) if fir else taps @ weights
                 tile += 1
     acc[target] = total.astype(np.int32)  # wraps
+
+
+def filtered(body, words, weights):
+    """Return the sums of a pass in filter mode: each column filters its channel of the stream."""
+    stream = np.concatenate([np.full((body["lead"], words.shape[1]), body["fill"], np.int64), words])
+    y, x = np.divmod(np.arange(body["out_h"] * body["out_w"]), body["out_w"])
+    newest = (body["lead"] + (body["skip_y"] + y * body["stride_y"]) * body["walk_w"]
+              + body["skip_x"] + x * body["stride_x"])
+    return sum(stream[newest - words_back(len(weights), body["spacing"], body["walk_w"], row)] * weights[row]
+               for row in range(len(weights)))
 
 
 def with_zeros(body):
@@ -48,6 +69,16 @@ def with_zeros(body):
 
 def pixels_of(body):
     return body["out_h"] * body["out_w"]
+
+
+def words_of(body):
+    """Return the words that each pass streams."""
+    return body["lead"] + body["walk_h"] * body["walk_w"] if body.get("fir") else pixels_of(body)
+
+
+def mode_of(body):
+    """Return what the array and the line buffer must be set to."""
+    return (body["spacing"], body["walk_w"]) if body.get("fir") else None
 
 
 @dataclass
@@ -60,18 +91,24 @@ class Events:
     done: list = field(default_factory=list)
 
 
-def predict(config, bodies, start):
-    """Return the `Events` of instructions that are always waiting, the first taken in cycle ``start``."""
+def predict(config, bodies, start, mode=None):
+    """Return the `Events` of instructions that are always waiting, the first taken in cycle ``start``.
+
+    The array is empty then, and in ``mode``.
+    """
     events = Events()
     period = pass_cycles(config, 1)
     loader_free, streamer_free, take = start, start, start - MIN_PASS
-    acc, pixels = None, 0
+    acc, pixels = None, -1 - array_empty(config)
     for body in bodies:
         accept = max(loader_free, take + 1)
         events.accept.append(accept)
         if body["accumulate"] and acc not in (None, body["acc"]):
             streamer_free = max(streamer_free, take + pixels + MIN_PASS - 1)
-        acc, pixels = body["acc"], pixels_of(body)
+        if mode_of(body) != mode:  # every word must have left array and line buffer
+            streamer_free = max(streamer_free, take + pixels + 2 + array_empty(config))
+            mode = mode_of(body)
+        acc, pixels = body["acc"], words_of(body)
         load = accept + START_LATENCY - 1  # of the tile's first weight row
         for _ in range(body["tiles"]):
             load = max(load, take + 1)
@@ -119,6 +156,7 @@ class TB(Bench):
         self.read_port(dut.act__en, dut.act__addr, dut.act__data, ACT_READ_LATENCY, act)
         self.read_port(dut.wgt_en, dut.wgt_addr, dut.wgt_data, WEIGHT_READ_LATENCY - 1, wgt)
         self.events = Events()
+        self.mode = None
         self.errors = []
         self.every_cycle(self._record)
 
@@ -161,13 +199,19 @@ class TB(Bench):
         await self.until(lambda: len(self.events.done) == len(bodies), "all instructions retire", 100_000)
         await self.tick(2)
         assert not self.errors
-        expected = predict(self.config, bodies, self.events.accept[0])
+        expected = predict(self.config, bodies, self.events.accept[0], self.mode)
+        self.mode = mode_of(bodies[-1])
         for name in ("accept", "active", "release", "done"):
             assert getattr(self.events, name) == getattr(expected, name), f"cycles of {name} of {bodies}"
         for body in bodies:
             convolve(body, self.act, self.wgt, self.acc)
         wrong = np.argwhere(await self.read_acc(range(self.config.acc_depth)) != self.acc)
         assert not wrong.size, f"accumulator, column {wrong[0]} of {len(wrong)} after {bodies}"
+
+    def random_filter(self, **limits):
+        config = self.config
+        return random_filter(self.rng, config, range(config.act_words), range(config.wgt_words),
+                             self.rng.randrange(2), **limits)[0]
 
     def random(self, half=None, **limits):
         half = self.rng.randrange(2) if half is None else half
@@ -221,6 +265,37 @@ async def tiles_of_rows_pixels_stream_without_a_bubble(dut):
 
 
 @cocotb.test()
+async def random_filters(dut):
+    tb = TB(dut)
+    await tb.start()
+    for _ in range(tb.params["batches"] // 2):
+        await tb.run([tb.random_filter() for _ in range(tb.rng.randint(1, 4))])
+
+
+@cocotb.test()
+async def the_mode_changes_between_instructions(dut):
+    tb = TB(dut)
+    await tb.start()
+    for _ in range(tb.params["batches"] // 5):
+        first, other = tb.random_filter(most_words=120), tb.random_filter(most_words=120)
+        dense = tb.random(max_kernel=3)[0]
+        await tb.run([dense, first, {**first, "fill": 3}, other, dense, dense, other])
+        await tb.run(tb.rng.choices((first, other, dense), k=8))
+
+
+@cocotb.test()
+async def filters_of_one_line_length_stream_without_a_bubble(dut):
+    tb = TB(dut)
+    await tb.start()
+    body = {}
+    while not body or body["accumulate"] or words_of(body) < 2 * tb.config.rows + MIN_PASS:
+        body = tb.random_filter()
+    await tb.run([body] * 4)
+    active = tb.events.active
+    assert active[-1] - active[0] + 1 == 4 * array_cycles(tb.config, body) == 4 * body["tiles"] * words_of(body)
+
+
+@cocotb.test()
 async def the_other_half_is_read_meanwhile(dut):
     tb = TB(dut)
     await tb.start()
@@ -257,7 +332,12 @@ async def errors_name_the_instruction_that_made_them(dut):
     good = {"in_h": 1, "in_w": 8, "step_x": 1, "stride_x": 1, "out_h": 1, "out_w": 16, "kh": 1, "kw": 1, "blocks": 1,
             "tiles": 1, "acc": 0, "accumulate": 0}
     config = tb.config
-    for change, code in (({"kw": 0}, ErrorCode.FIELD), ({"blocks": 0}, ErrorCode.FIELD),
+    fir = {"fir": 1, "walk_h": 1, "walk_w": 16, "spacing": 4, "stride_y": 1}
+    for change, code in (*((fir | wrong, ErrorCode.FIELD) for wrong in (
+                             {"walk_h": 0}, {"walk_w": 0}, {"stride_x": 0}, {"stride_y": 0}, {"spacing": 6},
+                             {"spacing": 0}, {"walk_w": config.line_words - 3}, {"out_h": 0}, {"tiles": 2})),
+                         (fir | {"acc": config.acc_half - 3}, ErrorCode.ADDRESS),
+                         ({"kw": 0}, ErrorCode.FIELD), ({"blocks": 0}, ErrorCode.FIELD),
                          ({"out_h": 0}, ErrorCode.FIELD), ({"tiles": 0}, ErrorCode.FIELD),
                          ({"kw": 2}, ErrorCode.FIELD), ({"kw": 3, "tiles": 2}, ErrorCode.FIELD),
                          ({"wgt": config.wgt_words - config.rows + 1}, ErrorCode.ADDRESS),

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ...hw.array import SPACINGS, lines_at_once
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS, PoolMode
+from ...hw.lines import LINE_READ_LATENCY
 
-__all__ = ["PADDING_KINDS", "Window", "random_add", "random_compute", "random_multiplier", "random_params",
-           "random_pool", "random_requant", "random_tile", "random_window"]
+__all__ = ["PADDING_KINDS", "Window", "random_add", "random_compute", "random_filter", "random_multiplier",
+           "random_params", "random_pool", "random_requant", "random_tile", "random_window", "words_back"]
 
 PADDING_KINDS = ("none", "border", "outside")
 _ADDRESS_SPACE = 1 << 20
@@ -87,6 +89,45 @@ def random_compute(rng: random.Random, config: AcceleratorConfig, act: range, wg
         return {**window.fields, "dil_x": dilation[1], "dil_y": dilation[0], "blocks": blocks, "tiles": tiles,
                 "wgt": wgt.start + rng.randint(0, len(wgt) - tiles * config.rows), "acc": acc,
                 "accumulate": rng.randint(0, 1)}, window
+
+
+def words_back(rows: int, spacing: int, walk_w: int, row: int) -> int:
+    """Return how many words before the newest of an output the word lies that ``row`` meets in filter mode."""
+    line = min(row // spacing, lines_at_once(rows, spacing) - 1)
+    return line * walk_w + row - line * spacing
+
+
+def random_filter(rng: random.Random, config: AcceleratorConfig, act: range, wgt: range, half: int,
+                  most_words: int = 400) -> tuple[dict[str, int], Window]:
+    """Return the body of a COMPUTE in filter mode and its window.
+
+    No row reaches before the stream, so that all rows may have weights; passes stream ``most_words`` at most.
+    """
+    while True:
+        spacing = rng.choice(SPACINGS)
+        stride = (rng.choice((1, 1, 2, 3, rng.randint(1, 15))), rng.choice((1, 1, 2, 3, rng.randint(1, 15))))
+        out = random_tile(rng, config.acc_half)
+        skip = (rng.randint(0, lines_at_once(config.rows, spacing) + 1), rng.choice((0, 2, rng.randint(0, 31))))
+        lead = rng.choice((0, 1, rng.randint(0, 31)))
+        walk = [skip[i] + (out[i] - 1) * stride[i] + 1 + rng.choice((0, 0, 1, 3)) for i in range(2)]
+        if not LINE_READ_LATENCY < walk[1] + spacing <= config.line_words or lead + walk[0] * walk[1] > most_words:
+            continue
+        if lead + skip[0] * walk[1] + skip[1] < max(words_back(config.rows, spacing, walk[1], row)
+                                                    for row in range(config.rows)):
+            continue
+        passes, dilation = (rng.choice((1, 1, 2, 3)), rng.choice((1, 1, 2))), (rng.randint(1, 4), rng.randint(1, 2))
+        blocks = rng.choice((1, 1, 2))
+        tiles = passes[0] * passes[1] * blocks
+        window = random_window(rng, act, rng.choice(PADDING_KINDS), (walk[0], walk[1]), passes, (1, 1), dilation,
+                               blocks)
+        if window is None or tiles * config.rows > len(wgt):
+            continue
+        acc = half * config.acc_half + rng.randint(0, config.acc_half - out[0] * out[1])
+        return {**window.fields, "stride_y": stride[0], "stride_x": stride[1], "out_h": out[0], "out_w": out[1],
+                "dil_y": dilation[0], "dil_x": dilation[1], "blocks": blocks, "tiles": tiles,
+                "wgt": wgt.start + rng.randint(0, len(wgt) - tiles * config.rows), "acc": acc,
+                "accumulate": rng.randint(0, 1), "fir": 1, "spacing": spacing, "walk_h": walk[0], "walk_w": walk[1],
+                "lead": lead, "skip_y": skip[0], "skip_x": skip[1]}, window
 
 
 def random_multiplier(rng: random.Random) -> int:
