@@ -71,7 +71,7 @@ class FilterCompute(Step):
         weights = m.wgt[self.wgt].reshape(-1, rows, rows).astype(np.int32)
         if (self.outside[None, :, :, None] & (weights != 0)[:, None]).any():
             raise self.fail(ErrorCode.FIELD, "rows without a word at the first output must have zero weights")
-        total = m.acc[self.acc].copy() if self.instruction.fields["accumulate"] else np.int32(0)
+        total = m.acc[self.acc] if self.instruction.fields["accumulate"] else np.zeros_like(m.acc[self.acc])
         for stream, tile in zip(self.streams, weights, strict=True):
             words = m.act.take(stream, axis=0).astype(np.int32)
             total = total + np.einsum("prc,rc->pc", words[self.taps], tile)
