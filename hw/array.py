@@ -5,6 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .pipeline import delayed
+
 __all__ = ["MAX_LINES", "SPACINGS", "SystolicArray", "array_latency", "injections", "lines_at_once", "older_lines",
            "psum_bits", "spacing_of"]
 
@@ -92,12 +94,8 @@ class SystolicArray(wiring.Component):
         m = Module()
         n, bits = self.rows, psum_bits(self.rows)
 
-        def delayed(value, cycles: int, name: str):
-            for i in range(cycles):
-                stage = Signal.like(value, name=f"{name}_d{i + 1}", reset_less=True)
-                m.d.sync += stage.eq(value)
-                value = stage
-            return value
+        def delay(value, cycles, name):
+            return delayed(m, value, cycles, name, reset=False)
 
         row_select = Signal(n)
         m.d.comb += row_select.eq(Cat(self.w_en & (self.w_row == r) for r in range(n)))
@@ -105,17 +103,17 @@ class SystolicArray(wiring.Component):
         selects = []
         for c in range(n):
             if c:
-                select = delayed(select, 1, f"select{c}")
+                select = delay(select, 1, f"select{c}")
             selects.append(select)
-            w.append(delayed(self.w[c], c, f"w{c}"))
+            w.append(delay(self.w[c], c, f"w{c}"))
 
-        m.d.comb += [self.skewed[i].eq(delayed(self.x[i], i, f"x{i}")) for i in range(n)]
+        m.d.comb += [self.skewed[i].eq(delay(self.x[i], i, f"x{i}")) for i in range(n)]
         chain = [self.skewed[c] for c in range(n)]  # what enters the next row from above in filter mode
         above = [None] * n
         swap_row = self.swap
         for r in range(n):
             left = self.skewed[r]
-            swap_row = delayed(swap_row, 1, f"swap{r}") if r else swap_row
+            swap_row = delay(swap_row, 1, f"swap{r}") if r else swap_row
             swap = swap_row
             for c in range(n):
                 name = f"r{r}c{c}"
@@ -136,9 +134,9 @@ class SystolicArray(wiring.Component):
                 above[c] = psum
                 left = x_reg
                 if r + 1 < n:
-                    chain[c] = delayed(x_reg, 1, f"down_{name}")
+                    chain[c] = delay(x_reg, 1, f"down_{name}")
                 if c + 1 < n:
-                    swap = delayed(swap, 1, f"swap_{name}")
+                    swap = delay(swap, 1, f"swap_{name}")
         for c in range(n):
-            m.d.comb += self.psum[c].eq(delayed(above[c], n - 1 - c, f"out{c}"))
+            m.d.comb += self.psum[c].eq(delay(above[c], n - 1 - c, f"out{c}"))
         return m

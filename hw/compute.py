@@ -11,6 +11,7 @@ from .array import SPACINGS, SystolicArray, array_latency
 from .config import AcceleratorConfig
 from .isa import COMPUTE, ENTRY, ERROR, HEADER_BITS, ErrorCode
 from .lines import LINE_READ_LATENCY, LineBuffer
+from .pipeline import delayed
 from .scratchpad import ACT_READ_LATENCY, act_read_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk, OutputGate
 
@@ -127,19 +128,12 @@ class ComputeUnit(wiring.Component):
             with m.If(row_end & tile_last):
                 m.d.sync += busy.eq(0)
 
-        def delayed(value, cycles, name):
-            for i in range(cycles):
-                stage = Signal.like(value, name=f"{name}_d{i + 1}")
-                m.d.sync += stage.eq(value)
-                value = stage
-            return value
-
         # Weight read, late enough to meet the pixels of its tile at the array.
         early = PIXEL_LATENCY - WEIGHT_READ_LATENCY
-        m.d.comb += [self.wgt_en.eq(delayed(loading & (row < config.rows), early, "wgt_en")),
-                     self.wgt_addr.eq(delayed(wgt_addr, early, "wgt_addr"))]
-        m.d.comb += [array.w_en.eq(delayed(self.wgt_en, WEIGHT_READ_LATENCY, "w_en")),
-                     array.w_row.eq(delayed(row[:max(1, (config.rows - 1).bit_length())], PIXEL_LATENCY, "w_row"))]
+        m.d.comb += [self.wgt_en.eq(delayed(m, loading & (row < config.rows), early, "wgt_en")),
+                     self.wgt_addr.eq(delayed(m, wgt_addr, early, "wgt_addr"))]
+        m.d.comb += [array.w_en.eq(delayed(m, self.wgt_en, WEIGHT_READ_LATENCY, "w_en")),
+                     array.w_row.eq(delayed(m, row[:max(1, (config.rows - 1).bit_length())], PIXEL_LATENCY, "w_row"))]
         m.d.sync += array.w.eq(self.wgt_data)
 
         # Streamer: parameters of the pass being walked.
@@ -209,27 +203,27 @@ class ComputeUnit(wiring.Component):
         acc_overflow = Signal()
         m.d.sync += [fill.eq(s_fill), overwrite.eq(s_overwrite), retire.eq(s_last), acc_address[-1].eq(s_acc[-1]),
                      Cat(acc_address[:half_bits], acc_overflow).eq(s_acc[:half_bits] + pixel)]
-        walk_index = delayed(s_index, 1, "walk_index")
-        completed = delayed(completes, 1, "completed")
+        walk_index = delayed(m, s_index, 1, "walk_index")
+        completed = delayed(m, completes, 1, "completed")
         m.d.comb += [
             self.active.eq(inner.valid), self.busy.eq(busy | waiting | inner.element | inner.valid),
             self.act.en.eq(inner.valid & inner.inside), self.act.addr.eq(inner.addr),
             self.release.eq(inner.valid & inner.last & retire),
         ]
-        inside = delayed(inner.inside, ACT_READ_LATENCY, "inside")
-        pad = delayed(fill, ACT_READ_LATENCY, "pad")
+        inside = delayed(m, inner.inside, ACT_READ_LATENCY, "inside")
+        pad = delayed(m, fill, ACT_READ_LATENCY, "pad")
         m.d.sync += array.x.eq(Mux(inside, self.act.data, Cat(pad for _ in range(config.word_bytes))))
-        m.d.comb += array.swap.eq(delayed(inner.valid & inner.first, ACT_READ_LATENCY + 1, "swap"))
+        m.d.comb += array.swap.eq(delayed(m, inner.valid & inner.first, ACT_READ_LATENCY + 1, "swap"))
 
         to_acc = ACT_READ_LATENCY + 1 + array_latency(config.rows) - ACC_READ_LATENCY
         m.d.comb += [
-            acc.en.eq(delayed(completed, to_acc, "acc_en")),
-            acc.overwrite.eq(delayed(overwrite, to_acc, "acc_overwrite")),
-            acc.address.eq(delayed(acc_address, to_acc, "acc_address")),
+            acc.en.eq(delayed(m, completed, to_acc, "acc_en")),
+            acc.overwrite.eq(delayed(m, overwrite, to_acc, "acc_overwrite")),
+            acc.address.eq(delayed(m, acc_address, to_acc, "acc_address")),
             acc.psum.eq(array.psum),
             acc.read_en.eq(self.acc_read_en), acc.read_address.eq(self.acc_read_address),
             self.acc_read_data.eq(acc.read_data),
-            self.done.eq(delayed(self.release, to_acc + ACC_READ_LATENCY + 1, "done")),
+            self.done.eq(delayed(m, self.release, to_acc + ACC_READ_LATENCY + 1, "done")),
         ]
 
         # Errors: fields that would hang or address nothing, then addresses as they are used.
@@ -242,7 +236,7 @@ class ComputeUnit(wiring.Component):
                           | (body.walk_w + body.spacing > config.line_words)
                           | (body.walk_w + body.spacing <= LINE_READ_LATENCY)
                           | ~Cat(body.spacing == spacing for spacing in SPACINGS).any()))
-        weight_index = delayed(index, early, "weight_index")
+        weight_index = delayed(m, index, early, "weight_index")
         with m.If((busy & ~primed & bad_field) | wrong_tiles):
             m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.FIELD), self.error.index.eq(index)]
         with m.Elif(self.act.en & self.act.error.any()):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .accumulator import ACC_READ_LATENCY
 from .config import AcceleratorConfig
 from .isa import ADD, ENTRY, ERROR, HEADER, HEADER_BITS, PARAM_WORDS, POOL, REQUANT, ErrorCode, Opcode, PoolMode
+from .pipeline import delayed
 from .requant import CLAMP_LATENCY, REQUANT_LATENCY, Requantiser
 from .scratchpad import ACT_READ_LATENCY, act_read_signature, act_write_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk
@@ -83,13 +84,6 @@ class VectorUnit(wiring.Component):
         m.d.comb += [is_req.eq(header.opcode == Opcode.REQUANT), is_add.eq(header.opcode == Opcode.ADD),
                      is_pool.eq(header.opcode == Opcode.POOL)]
 
-        def delayed(value, cycles, name):
-            for i in range(cycles):
-                stage = Signal.like(value, name=f"{name}_d{i + 1}")
-                m.d.sync += stage.eq(value)
-                value = stage
-            return value
-
         # Walkers. `dst` steps with each written word; the others with each word or window issued.
         last_written = Signal()
         m.d.comb += [
@@ -164,7 +158,7 @@ class VectorUnit(wiring.Component):
             self.act.addr.eq(Mux(is_pool, taps.addr, Mux(read_b, b_walk.point.addr, pixels.point.addr))),
         ]
         # Per-channel parameters arrive as byte planes, the lowest first.
-        param_arrives = delayed(self.param_en, PARAM_READ_LATENCY, "param_arrives")
+        param_arrives = delayed(m, self.param_en, PARAM_READ_LATENCY, "param_arrives")
         params = []
         for n in range(lanes):
             planes = Signal(8 * PARAM_WORDS, name=f"params{n}", reset_less=True)
@@ -173,22 +167,22 @@ class VectorUnit(wiring.Component):
             params.append((planes[:32].as_signed(), planes[32:64], planes[64:70].as_signed()))
 
         # Turns of the lane adder, aligned with their data.
-        turn_acc = delayed(read_acc, ACC_READ_LATENCY, "turn_acc")
-        turn_a = delayed(read_a, ACT_READ_LATENCY, "turn_a")
-        turn_b = delayed(read_b, ACT_READ_LATENCY, "turn_b")
-        turn_sum = delayed(turn_b, FEEDBACK_LATENCY, "turn_sum")
-        tap_valid = delayed(taps.valid, ACT_READ_LATENCY, "tap_valid")
-        tap_inside = delayed(taps.inside, ACT_READ_LATENCY, "tap_inside")
-        tap_first = delayed(taps.first, ACT_READ_LATENCY, "tap_first")
-        turn_pool = delayed(taps.valid & taps.last, ACT_READ_LATENCY + 1, "turn_pool")
+        turn_acc = delayed(m, read_acc, ACC_READ_LATENCY, "turn_acc")
+        turn_a = delayed(m, read_a, ACT_READ_LATENCY, "turn_a")
+        turn_b = delayed(m, read_b, ACT_READ_LATENCY, "turn_b")
+        turn_sum = delayed(m, turn_b, FEEDBACK_LATENCY, "turn_sum")
+        tap_valid = delayed(m, taps.valid, ACT_READ_LATENCY, "tap_valid")
+        tap_inside = delayed(m, taps.inside, ACT_READ_LATENCY, "tap_inside")
+        tap_first = delayed(m, taps.first, ACT_READ_LATENCY, "tap_first")
+        turn_pool = delayed(m, taps.valid & taps.last, ACT_READ_LATENCY + 1, "turn_pool")
         final = Signal()
         m.d.comb += final.eq(turn_acc | turn_sum | turn_pool)
         final_last = Signal()
-        pool_last = delayed(delayed(last_pixel, 1, "pool_last") & taps.valid & taps.last, ACT_READ_LATENCY + 1,
+        pool_last = delayed(m, delayed(m, last_pixel, 1, "pool_last") & taps.valid & taps.last, ACT_READ_LATENCY + 1,
                             "pool_last_turn")
         m.d.comb += final_last.eq(
-            delayed(read_acc & issue_last, ACC_READ_LATENCY, "acc_last")
-            | delayed(read_b & issue_last, ACT_READ_LATENCY + FEEDBACK_LATENCY, "sum_last") | pool_last)
+            delayed(m, read_acc & issue_last, ACC_READ_LATENCY, "acc_last")
+            | delayed(m, read_b & issue_last, ACT_READ_LATENCY + FEEDBACK_LATENCY, "sum_last") | pool_last)
 
         is_max, is_average = Signal(), Signal()
         m.d.comb += [is_max.eq(pool.mode == PoolMode.MAX), is_average.eq(is_pool & (pool.mode == PoolMode.AVERAGE))]
@@ -209,13 +203,13 @@ class VectorUnit(wiring.Component):
             m.d.sync += [scalar_mult.eq(1 << 30), scalar_shift.eq(1)]
         with m.Else():
             m.d.sync += [scalar_mult.eq(pool.mult), scalar_shift.eq(pool.shift)]
-        per_channel = delayed(turn_acc, 1, "per_channel")
+        per_channel = delayed(m, turn_acc, 1, "per_channel")
         m.d.comb += requant.truncate.eq(is_average)
         m.d.sync += requant.offset.eq(0)
-        with m.If(delayed(final, REQUANT_LATENCY - 1, "final_offset")):
+        with m.If(delayed(m, final, REQUANT_LATENCY - 1, "final_offset")):
             m.d.sync += requant.offset.eq(req.zp)
 
-        a_leaves = delayed(turn_a, FEEDBACK_LATENCY, "a_leaves")
+        a_leaves = delayed(m, turn_a, FEEDBACK_LATENCY, "a_leaves")
         for n in range(lanes):
             value = Signal(signed(8), name=f"value{n}")
             m.d.comb += value.eq(self.act.data[8 * n:8 * n + 8])
@@ -250,9 +244,9 @@ class VectorUnit(wiring.Component):
         # Writes.
         m.d.comb += [
             requant.lo.eq(req.lo), requant.hi.eq(req.hi),
-            self.out.en.eq(delayed(final, ISSUE_TO_WRITE, "write")), self.out.addr.eq(dst.point.addr),
+            self.out.en.eq(delayed(m, final, ISSUE_TO_WRITE, "write")), self.out.addr.eq(dst.point.addr),
             self.out.data.eq(requant.out), dst.step.eq(self.out.en),
-            last_written.eq(delayed(final_last, ISSUE_TO_WRITE, "last_write")), self.done.eq(last_written),
+            last_written.eq(delayed(m, final_last, ISSUE_TO_WRITE, "last_write")), self.done.eq(last_written),
         ]
 
         # Errors.
