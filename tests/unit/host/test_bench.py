@@ -175,6 +175,7 @@ def test_a_core_that_does_not_compile_is_an_error_with_a_log(tmp_path: Path, mon
 
 @pytest.mark.slow
 @pytest.mark.rtl
+@pytest.mark.timeout(1800)  # compiles the core for three simulators
 def test_all_simulators_compute_the_same_bytes() -> None:
     rows = list(speed.compare(SMALL, seconds=0))
 
