@@ -173,6 +173,7 @@ async def tokens_say_for_whom_compute_waits(dut):
         await tb.give(2 * index + 1, _OPCODES[unit][0], {})
         await tb.finish(2 * index + 2)
         assert not int(port.value)
+        assert int(dut.stuck_index.value) == 2 * index + 2, "with nothing to run, the next to be fetched"
 
 
 async def give_loads(tb, count):

@@ -27,8 +27,8 @@ _BUILD_ARGS = (
     "-O3",
     # Amaranth's Verilog is correct by construction; its style is not Verilator's.
     "-Wno-fatal", "-Wno-lint", "-Wno-style",
-    # The C++ compiler takes minutes over the one large function of a flat design.
-    "--output-split", "3000", "--output-split-cfuncs", "300",
+    # The C++ compiler takes minutes over one large function.
+    "--output-split-cfuncs", "500",
 )
 
 
