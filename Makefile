@@ -4,7 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TYPED  := $(VENV)/typed
-PYTEST := $(BIN)/python -m pytest
+# Most of the time goes to compiling and simulating testbenches, one thread each.
+PYTEST := $(BIN)/python -m pytest --numprocesses=logical
 SAMPLES ?= 100
 
 .DEFAULT_GOAL := help

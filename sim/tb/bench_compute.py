@@ -18,6 +18,7 @@ from ...hw.isa import COMPUTE, ErrorCode, Opcode, encode
 from ...hw.scratchpad import ACT_READ_LATENCY
 from ...hw.window import PASS_LATENCY
 from .coverage import Coverage
+from .runner import COVERAGE_DIR
 from .stimuli import PADDING_KINDS, random_compute, random_filter, random_window, words_back
 from .support import Bench, pack, pack_entry, unpack, unpack_error
 
@@ -231,7 +232,7 @@ async def random_convolutions(dut):
             sample(cover, body, window.padding, tb.config.rows)
             bodies.append(body)
         await tb.run(bodies)
-    dut._log.info("functional coverage\n%s", cover.table())
+    cover.save(COVERAGE_DIR, f"compute unit, {tb.config.rows} rows")
     assert cover.percent >= tb.params["coverage"]
 
 

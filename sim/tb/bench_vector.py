@@ -11,6 +11,7 @@ from ..decode import decode_instruction
 from ..memories import Memories
 from ..steps import Broken, prepare
 from .coverage import Coverage
+from .runner import COVERAGE_DIR
 from .stimuli import PADDING_KINDS, random_add, random_params, random_pool, random_requant
 from .support import Bench, pack, pack_entry, unpack, unpack_error
 
@@ -160,7 +161,7 @@ async def pools_in_every_mode(dut):
             batch.append(instruction)
             before = mode
         await tb.run(batch)
-    dut._log.info("functional coverage\n%s", cover.table())
+    cover.save(COVERAGE_DIR, f"vector unit, {tb.config.rows} rows")
     assert cover.percent >= tb.params["coverage"]
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 
 __all__ = ["Coverage"]
 
@@ -50,6 +51,11 @@ class Coverage:
         for name in cross:
             size *= len(self.bins[name])
         return size
+
+    def save(self, folder: Path, title: str) -> None:
+        """Write the table to ``folder``, from where it is shown when all tests have run."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{title}.txt").write_text(f"{title}\n{self.table()}\n")
 
     def table(self) -> str:
         """Return one line per cross: combinations reached, wanted, percent, and some that are missing."""

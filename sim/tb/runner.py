@@ -17,10 +17,12 @@ from amaranth.lib.wiring import Component
 from cocotb_tools.runner import get_results, get_runner
 from filelock import FileLock
 
-__all__ = ["BUILD_DIR", "bench_params", "build", "build_and_run"]
+__all__ = ["BUILD_DIR", "COVERAGE_DIR", "bench_params", "build", "build_and_run"]
 
 # Not relative to the working directory, so that every way to start the tests shares the builds.
 BUILD_DIR = Path(__file__).resolve().parents[2] / "sim_build" / "tb"
+# Tables of functional coverage of the last run.
+COVERAGE_DIR = BUILD_DIR / "coverage"
 _PARAMS = "SYSTOLITH_BENCH_PARAMS"
 _SEED = "COCOTB_RANDOM_SEED"
 _BUILD_ARGS = (
