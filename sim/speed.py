@@ -31,7 +31,7 @@ _BENCH = "systolith.sim.tb.bench_speed"
 _PARAMETERS = "SYSTOLITH_SPEED_PARAMETERS"
 _BUILD_ARGUMENTS = {
     "verilator": ["-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style",  # Amaranth's style is not Verilator's
-                  # As in sim/tb/runner.py: the C++ compiler takes minutes over the large function of a flat design.
+                  # The C++ compiler takes minutes over the large function of a flat design.
                   "--output-split", "3000", "--output-split-cfuncs", "300"],
     "icarus": [],
 }
