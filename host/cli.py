@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..hw.config import PRESETS
 from . import arrays, inspection
 from .bench.commands import bench
 from .compiler import compile_graph
+from .console import config_options, show
 from .devices.select import DEVICES
 from .disasm import disassemble
 from .errors import SystolithError, UsageError
@@ -29,7 +29,6 @@ from .runtime.network import configuration, load_network, load_program
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
-PIPE_WIDTH = 140  # columns of a table that does not go to a terminal
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -55,12 +54,6 @@ def _fail(message: str) -> NoReturn:
     sys.exit(USAGE_STATUS)
 
 
-def _config_options(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-                           help="Change one option of the preset; may be repeated. See docs/configuration.md.")(command)
-    return click.option("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; edge unless told otherwise.")(command)
-
-
 @click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="systolith", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -79,7 +72,7 @@ def cli() -> None:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, metavar="PROGRAM", type=click.Path(path_type=Path),
               help="Program file to write.")
-@_config_options
+@config_options
 def compile_command(model: Path, output: Path, preset: str | None, settings: tuple[str, ...]) -> None:
     """Compile MODEL to a program for one accelerator configuration.
 
@@ -104,7 +97,7 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @click.option("--output", metavar="Y.npy", type=click.Path(path_type=Path),
               help="File for the outputs; .npz holds them by name.")
 @click.option("--device", default="sim", metavar="DEVICE", help=f"{', '.join(DEVICES)}; sim unless told otherwise.")
-@_config_options
+@config_options
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
 def run_command(network: Path, source: Path, output: Path | None, device: str, preset: str | None,
                 settings: tuple[str, ...], report: Path | None) -> None:
@@ -134,13 +127,13 @@ def run_command(network: Path, source: Path, output: Path | None, device: str, p
         arrays.save(output, results)
     if report is not None:
         measured.save(report)
-    _print(measured.table())
+    show(measured.table())
     print(f"{measured.samples} sample{'s' if measured.samples > 1 else ''} in {measured.seconds:.3f} s")
 
 
 @cli.command("info")
 @click.argument("network", metavar="MODEL|PROGRAM", type=click.Path(path_type=Path))
-@_config_options
+@config_options
 def info_command(network: Path, preset: str | None, settings: tuple[str, ...]) -> None:
     """Show the operators of MODEL or PROGRAM: shapes, MACs, bytes, and what falls back to the CPU and why.
 
@@ -150,7 +143,7 @@ def info_command(network: Path, preset: str | None, settings: tuple[str, ...]) -
       systolith info model.tflite --preset tiny
     """
     for renderable in inspection.describe(load_program(network, preset=preset, settings=settings)):
-        _print(renderable)
+        show(renderable)
 
 
 @cli.command("disasm")
@@ -174,9 +167,3 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"output {path} must be a file, not a folder; add a file name")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"folder {path.parent} of output {path.name} must exist; create it")
-
-
-def _print(renderable: Any) -> None:
-    # Tensor names may look like markup or emoji codes.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False, highlight=False).print(
-        renderable)

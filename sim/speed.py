@@ -13,14 +13,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
-from unittest import mock
 
 from .rtl.build import TOP, cache_dir
+from .verilator import verilator_environment
 
 __all__ = ["Simulator", "Speed", "Workload", "bench_parameters", "measure", "missing_packages"]
 
@@ -152,7 +152,7 @@ def _build(simulator: Simulator, verilog: str, progress: Callable[[str], None] |
                 progress(f"Compiling the core with {simulator.capitalize()} for cocotb (cached afterwards)")
             source, log = folder / f"{TOP}.v", folder / "build.log"
             source.write_text(_with_start_event(verilog) if simulator == "icarus" else verilog)
-            with _environment(), _failure(f"{simulator.capitalize()} could not compile the core", log):
+            with verilator_environment(), _failure(f"{simulator.capitalize()} could not compile the core", log):
                 get_runner(simulator).build(sources=[source], hdl_toplevel=TOP, build_dir=folder, log_file=log,
                                             timescale=("1ns", "1ps"), build_args=_BUILD_ARGUMENTS[simulator])
             built.touch()
@@ -166,16 +166,6 @@ def _with_start_event(verilog: str) -> str:
     variable with an initial value, but Icarus 11 sets that before it looks for changes.
     """
     return re.sub(r"reg (\\\$auto\$verilog_backend\S+ ) = 0;", r"reg \1; initial #0 \1 = 0;", verilog)
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Put the Verilator of the Python package first on PATH, with the `python` that its makefiles call."""
-    root = Path(str(resources.files("verilator")))
-    path = os.pathsep.join([str(root / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    with mock.patch.dict(os.environ, {"PATH": path, "VERILATOR_ROOT": str(root),
-                                      "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include"}):  # see sim/rtl/build.py
-        yield
 
 
 @contextmanager

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
 
-from ...hw.config import PRESETS
 from ...models.zoo import digits
+from ..console import config_options, show
 from ..errors import UsageError
 from ..runtime.network import configuration
 from . import networks, speed
-
-PIPE_WIDTH = 140  # columns of a table that does not go to a terminal
 
 
 @click.group("bench", no_args_is_help=False)
@@ -32,15 +28,9 @@ def bench() -> None:
     """
 
 
-def _config_options(command: Callable[..., None]) -> Callable[..., None]:
-    command = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-                           help="Change one option of the preset; may be repeated. See docs/configuration.md.")(command)
-    return click.option("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; edge unless told otherwise.")(command)
-
-
 @bench.command("networks")
 @click.argument("models", metavar="[MODEL ...]", nargs=-1, type=click.Path(path_type=Path))
-@_config_options
+@config_options
 @click.option("--device", default=networks.DEVICES[0], metavar="DEVICE",
               help=f"{' or '.join(networks.DEVICES)}; sim counts no cycles.")
 @click.option("--samples", default=1, type=click.IntRange(1), help="Samples of each network; 1 unless told otherwise.")
@@ -69,15 +59,15 @@ def networks_command(models: tuple[Path, ...], preset: str | None, settings: tup
                    for model, source in zip(models, sources or (None,) * len(models), strict=True)]
     if output is not None:
         networks.save(reports, output)
-    _print(networks.table(reports))
+    show(networks.table(reports))
     if layers:
         for report in reports:
-            _print(report.table())
+            show(report.table())
     print("every output byte equals golden's")
 
 
 @bench.command("speed")
-@_config_options
+@config_options
 @click.option("--seconds", default=3.0, type=click.FloatRange(0), help="Wall time for each simulator; 3 unless told "
               "otherwise. Each runs one image at least.")
 def speed_command(preset: str | None, settings: tuple[str, ...], seconds: float) -> None:
@@ -94,7 +84,7 @@ def speed_command(preset: str | None, settings: tuple[str, ...], seconds: float)
     config = configuration(preset, settings)
     with _status() as status:
         rows = list(speed.compare(config, seconds, status))
-    _print(speed.table(rows))
+    show(speed.table(rows))
 
 
 @contextmanager
@@ -105,9 +95,3 @@ def _status() -> Iterator[Callable[[str], None]]:
         return
     with console.status("loading") as shown:
         yield shown.update
-
-
-def _print(renderable: Any) -> None:
-    # Tensor names may look like markup or emoji codes.
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, markup=False, emoji=False, highlight=False).print(
-        renderable)

@@ -3,19 +3,17 @@
 import hashlib
 import json
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 from amaranth.back import verilog
 from amaranth.lib.wiring import Component
 from cocotb_tools.runner import get_results, get_runner
 from filelock import FileLock
+
+from ..verilator import verilator_environment
 
 __all__ = ["BUILD_DIR", "COVERAGE_DIR", "bench_params", "build", "build_and_run"]
 
@@ -32,20 +30,6 @@ _BUILD_ARGS = (
     # The C++ compiler takes minutes over one large function.
     "--output-split-cfuncs", "500",
 )
-
-
-@contextmanager
-def _verilator() -> Iterator[None]:
-    """Put the Verilator of the Python package first on PATH, with the `python` that its makefiles call."""
-    root = Path(str(resources.files("verilator")))
-    changes = {
-        "PATH": os.pathsep.join([str(root / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "VERILATOR_ROOT": str(root),
-        # Without it a design large enough to be split into several files fails to find its precompiled header.
-        "MAKEFLAGS": "CFG_CXXFLAGS_PCH_I=-include",
-    }
-    with mock.patch.dict(os.environ, changes):
-        yield
 
 
 def build(component: Component, name: str) -> Path:
@@ -65,7 +49,7 @@ def build(component: Component, name: str) -> Path:
             folder.mkdir(exist_ok=True)
             source = folder / f"{name}.v"
             source.write_text(text)
-            with _verilator():
+            with verilator_environment():
                 get_runner("verilator").build(
                     sources=[source], hdl_toplevel=name, build_dir=folder, timescale=("1ns", "1ps"),
                     build_args=_BUILD_ARGS)
@@ -96,7 +80,7 @@ def build_and_run(component: Component, name: str, test_module: str, params: dic
     folder = build(component, name)
     seed = int(os.environ.get(_SEED, "1"))
     try:
-        with _verilator(), TemporaryDirectory(dir=folder) as run_dir:
+        with verilator_environment(), TemporaryDirectory(dir=folder) as run_dir:
             results = get_runner("verilator").test(
                 test_module=test_module, hdl_toplevel=name, hdl_toplevel_lang="verilog", build_dir=folder,
                 test_dir=run_dir, testcase=testcase, seed=seed, extra_env={_PARAMS: json.dumps(params or {})})
