@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["ISA_VERSION", "PRESETS", "AcceleratorConfig"]
 
 # Part of the configuration hash: a program for another instruction set must be refused.
-ISA_VERSION = 1
+ISA_VERSION = 2
 
 
 def _limits(low: int, high: int, *, power_of_two: bool = False, gateware: bool = True) -> dict[str, Any]:

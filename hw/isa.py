@@ -13,7 +13,7 @@ from amaranth import Shape, signed, unsigned
 from amaranth.lib.data import StructLayout
 
 __all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "ERROR", "HEADER", "HEADER_BITS", "INSTR_BITS",
-           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TRANSFER", "UNIT_OF", "Buffer",
+           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TABLE", "TRANSFER", "UNIT_OF", "Buffer",
            "ErrorCode", "Opcode", "PoolMode", "Unit", "decode", "encode"]
 
 INSTR_BYTES = 64
@@ -29,6 +29,7 @@ _ACT = unsigned(20)    # activation or weight buffer address, or a step of one i
 _STEP = unsigned(16)   # a step of one pixel
 _SIZE = unsigned(13)   # an image coordinate or a count of channel blocks
 _COORD = signed(14)    # an image coordinate that may lie in the padding
+_GROUPS = unsigned(9)  # repetitions for further blocks of output channels
 
 
 class Unit(enum.IntEnum):
@@ -48,6 +49,8 @@ class Opcode(enum.IntEnum):
     REQUANT = 0x30
     ADD = 0x31
     POOL = 0x32
+    MUL = 0x33
+    TABLE = 0x34
     STORE = 0x40
 
 
@@ -96,7 +99,8 @@ HEADER = StructLayout({
     "wait_store": unsigned(24),
 })
 
-# LOAD and STORE: `rows` runs of `row_words` words.
+# LOAD and STORE: `rows` runs of `row_words` words. With `pitch`, a LOAD gathers instead of copying: a run is a string of
+# bytes, and word i of its `windows` words holds the bytes from i * pitch on.
 TRANSFER = StructLayout({
     "dram": unsigned(32),
     "dram_stride": unsigned(32),
@@ -105,11 +109,14 @@ TRANSFER = StructLayout({
     "rows": unsigned(16),
     "row_words": unsigned(16),
     "buffer": unsigned(2),         # a `Buffer`; STORE always reads the activation buffer
+    "pitch": unsigned(7),          # bytes between windows, at most a word; 0 copies words
+    "windows": _SIZE,
 })
 
 # COMPUTE: for ky, kx, block: load one rows x cols weight tile, stream out_h x out_w pixels, accumulate. With `fir`
 # (depthwise): stream walk_h x walk_w pixels per tile through the array as one filter per column, and accumulate those
-# that complete an output; `stride_*` are then the strides of outputs, and coordinates step by 1.
+# that complete an output; `stride_*` are then the strides of outputs, and coordinates step by 1. All this `groups`
+# times, each with the next weight tiles, the next accumulators, and its input `step_group` words further.
 COMPUTE = StructLayout({
     "in_base": _ACT,               # word of output pixel (0, 0), tap (0, 0), block 0; wraps when that lies in padding
     "step_x": _STEP, "step_y": _ACT,      # words between neighbouring output pixels' inputs
@@ -131,22 +138,36 @@ COMPUTE = StructLayout({
     "walk_h": _SIZE, "walk_w": _SIZE,
     "lead": unsigned(5),           # words of `fill` in front of the first line
     "skip_y": unsigned(5), "skip_x": unsigned(5),  # lines, and words of each line, before the first output
+    "step_block": _ACT,            # words between the channel blocks of a pixel
+    "groups": _GROUPS, "step_group": _ACT,
 })
 
 _OUT = {"dst": _ACT, "dst_step_x": _STEP, "dst_step_y": _ACT, "out_h": _SIZE, "out_w": _SIZE,
         "zp": signed(8), "lo": signed(8), "hi": signed(8)}
 
-# REQUANT: accumulators + bias, per-channel requantisation, clamp.
-REQUANT = StructLayout({**_OUT, "acc": unsigned(12), "param": unsigned(16)})
+# REQUANT: accumulators + bias, per-channel requantisation, clamp; `groups` times, each with the next accumulators, the
+# next `PARAM_WORDS` parameter words, and its output `dst_step_group` words further.
+REQUANT = StructLayout({**_OUT, "acc": unsigned(12), "param": unsigned(16),
+                        "groups": _GROUPS, "dst_step_group": _ACT})
 
-# ADD: y = requant(requant((a - a_zp) << 20) + requant((b - b_zp) << 20)) + zp, clamped.
+# ADD: y = requant(+-((a - a_zp) << 19) +- requant((b - b_zp) << 20)) + zp, clamped: operand a has the larger scale, and
+# its factor 1/2 is exact. MUL: y = requant((a - a_zp) * (b - b_zp)) + zp, clamped.
 ADD = StructLayout({
     **_OUT,
     "a": _ACT, "a_step_x": _STEP, "a_step_y": _ACT,
     "b": _ACT, "b_step_x": _STEP, "b_step_y": _ACT,
     "a_zp": signed(8), "b_zp": signed(8),
-    "a_mult": unsigned(32), "b_mult": unsigned(32), "y_mult": unsigned(32),
-    "a_shift": signed(6), "b_shift": signed(6), "y_shift": signed(6),
+    "a_negate": unsigned(1), "b_negate": unsigned(1),  # ADD only
+    "b_mult": unsigned(32), "b_shift": signed(6),      # ADD only
+    "y_mult": unsigned(32), "y_shift": signed(6),
+})
+
+# TABLE: y = table[x], a function of one int8. `reload` first reads the 256 entries, in the order of x = -128 .. 127,
+# from the parameter buffer; they stay until another reload.
+TABLE = StructLayout({
+    **_OUT,                        # zp, lo and hi are unused
+    "a": _ACT, "a_step_x": _STEP, "a_step_y": _ACT,
+    "param": unsigned(16), "reload": unsigned(1),
 })
 
 # POOL: a window reduction per channel; taps outside the image count as `fill`.
@@ -162,11 +183,12 @@ POOL = StructLayout({
 
 BODIES: dict[Opcode, StructLayout] = {
     Opcode.LOAD: TRANSFER, Opcode.STORE: TRANSFER, Opcode.COMPUTE: COMPUTE,
-    Opcode.REQUANT: REQUANT, Opcode.ADD: ADD, Opcode.POOL: POOL,
+    Opcode.REQUANT: REQUANT, Opcode.ADD: ADD, Opcode.MUL: ADD, Opcode.POOL: POOL, Opcode.TABLE: TABLE,
 }
 UNIT_OF: dict[Opcode, Unit] = {
     Opcode.LOAD: Unit.LOAD, Opcode.STORE: Unit.STORE, Opcode.COMPUTE: Unit.COMPUTE,
-    Opcode.REQUANT: Unit.VECTOR, Opcode.ADD: Unit.VECTOR, Opcode.POOL: Unit.VECTOR,
+    Opcode.REQUANT: Unit.VECTOR, Opcode.ADD: Unit.VECTOR, Opcode.MUL: Unit.VECTOR, Opcode.POOL: Unit.VECTOR,
+    Opcode.TABLE: Unit.VECTOR,
 }
 
 # What travels through the queues: the instruction and its index in the program, for error reports.
