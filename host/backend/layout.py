@@ -1,7 +1,7 @@
-"""Layout of activations in words: [y][x][channel block][R bytes], the same on chip and in DRAM.
+"""Layout of activations in words: [channel block][y][x][R bytes], the same on chip and in DRAM.
 
-A word holds R channels of one pixel; the channels of a pixel are padded to whole words. Where the number of channels
-is a multiple of R this is exactly the raw NHWC array.
+A word holds R channels of one pixel; the last channel block is padded to whole words. All pixels of a channel block
+are a *plane*: what works channel by channel then moves whole planes, and joining channels is placing planes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class Rect(NamedTuple):
     def pixels(self) -> int:
         return max(self.h, 0) * max(self.w, 0)
 
+    @property
+    def transposed(self) -> Rect:
+        return Rect(self.x0, self.x1, self.y0, self.y1)
+
     def clip(self, other: Rect) -> Rect:
         """Return the pixels that lie in both."""
         return Rect(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
@@ -46,8 +50,9 @@ class Image(NamedTuple):
     blocks: int
 
     @property
-    def row_words(self) -> int:
-        return self.w * self.blocks
+    def plane(self) -> int:
+        """Words of one channel block."""
+        return self.h * self.w
 
     @property
     def words(self) -> int:
@@ -59,29 +64,42 @@ class Image(NamedTuple):
 
 
 class View(NamedTuple):
-    """Where an image, or the part of it that is on chip, lies: word (y, x, b) is at base + y * row + x * blocks + b.
+    """Where an image, or the part of it that is on chip, lies.
 
-    `base` is negative when the part on chip does not start at pixel (0, 0).
+    Word (y, x, b) is at base + y * row + x * step + b * plane. `base` is negative when the part on chip does not start
+    at pixel (0, 0) of block 0.
     """
 
     base: int
     row: int
-    blocks: int
+    plane: int
+    step: int = 1
 
     def address(self, y: int, x: int, block: int = 0) -> int:
         """Return the word of a block of pixel (y, x); pixels outside the image extrapolate."""
-        return self.base + y * self.row + x * self.blocks + block
+        return self.base + y * self.row + x * self.step + block * self.plane
 
-    def span(self, rect: Rect) -> tuple[int, int]:
-        """Return the word range [low, high) that encloses the pixels of `rect`; empty for an empty one."""
+    def words(self, rect: Rect, first: int, count: int = 1) -> tuple[int, int, int, int, int]:
+        """Return (low, high, step, planes, plane): the words of `count` blocks from `first` on of the pixels `rect`.
+
+        They lie in low, low + step, ... < high, and likewise `planes` times, `plane` words apart.
+        """
         if rect.pixels == 0:
-            return 0, 0
-        return self.address(rect.y0, rect.x0), self.address(rect.y1 - 1, rect.x1 - 1) + self.blocks
+            return 0, 0, 1, 1, 0
+        low = self.address(rect.y0, rect.x0, first)
+        high = self.address(rect.y1 - 1, rect.x1 - 1, first) + 1
+        # Only the pixels of one row, or rows that follow each other without a gap, are evenly spaced.
+        even = rect.h == 1 or self.row == rect.w * self.step
+        step = self.step if even else (self.row if rect.w == 1 else math.gcd(self.row, self.step))
+        return low, high, max(step, 1), count, self.plane
 
-    def lane(self, rect: Rect, block: int) -> tuple[int, int, int]:
-        """Return (low, high, step) that enclose the words of one block of the pixels of `rect`."""
-        low, high = self.span(rect)
-        return (low + block, high - self.blocks + block + 1, self.blocks) if rect.pixels else (0, 0, 1)
+    def part(self, y: int, x: int, every_y: int, every_x: int) -> View:
+        """Return the view of every `every_y`-th row and `every_x`-th column from pixel (y, x) on."""
+        return View(self.address(y, x), self.row * every_y, self.plane, self.step * every_x)
+
+    @property
+    def transposed(self) -> View:
+        return View(self.base, self.step, self.plane, self.row)
 
 
 def blocks_of(channels: int, word_bytes: int) -> int:
@@ -108,8 +126,8 @@ def pack(array: np.ndarray, channels: int, word_bytes: int) -> bytes:
     if array.dtype != np.int8 or array.size % channels:
         raise ValueError(f"array must be int8 in pixels of {channels} channels, not {array.dtype} {array.shape}")
     pixels = array.reshape(-1, channels)
-    padding = -channels % word_bytes
-    return (np.pad(pixels, ((0, 0), (0, padding))) if padding else pixels).tobytes()
+    padded = np.pad(pixels, ((0, 0), (0, -channels % word_bytes)))
+    return padded.reshape(len(pixels), -1, word_bytes).swapaxes(0, 1).tobytes()
 
 
 def unpack(data: bytes, shape: Sequence[int], channels: int, word_bytes: int) -> np.ndarray:
@@ -117,7 +135,9 @@ def unpack(data: bytes, shape: Sequence[int], channels: int, word_bytes: int) ->
 
     Raises `ValueError` when `data` does not have the size that `shape` and `channels` imply.
     """
-    stride = blocks_of(channels, word_bytes) * word_bytes
-    if len(data) != packed_bytes(math.prod(shape) // channels, channels, word_bytes):
-        raise ValueError(f"packed tensor {tuple(shape)} must have pixels of {stride} bytes, not {len(data)} bytes")
-    return np.frombuffer(data, np.int8).reshape(-1, stride)[:, :channels].reshape(tuple(shape))
+    pixels, blocks = math.prod(shape) // channels, blocks_of(channels, word_bytes)
+    if len(data) != packed_bytes(pixels, channels, word_bytes):
+        raise ValueError(f"packed tensor {tuple(shape)} must have {blocks} planes of {pixels} words, "
+                         f"not {len(data)} bytes")
+    planes = np.frombuffer(data, np.int8).reshape(blocks, pixels, word_bytes)
+    return planes.swapaxes(0, 1).reshape(pixels, -1)[:, :channels].reshape(tuple(shape))
