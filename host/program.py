@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES
-from .backend.layout import pack, packed_bytes, unpack
+from .backend.layout import Gather, pack, packed_bytes, unpack
 from .errors import ProgramError
 from .graph import Graph, Op, QuantParams, Tensor
 
 MAGIC = b"SYSLPROG"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SUFFIX = ".sysl"
 _HEADER = struct.Struct("<8sIQ32s")
 _DIGEST_BYTES = 32
@@ -55,6 +55,7 @@ class Binding:
         offset: first byte in DRAM.
         pixels: pixels of `channels` values each; pixels * channels is the size of the tensor.
         channels: values that share a run of words; need not be the last dimension of `shape`.
+        gather: raw form in DRAM, of an input that the core gathers into words; else None.
     """
 
     name: str
@@ -62,14 +63,17 @@ class Binding:
     offset: int
     pixels: int
     channels: int
+    gather: Gather | None = None
 
     def size(self, word_bytes: int) -> int:
         """Return the bytes in DRAM."""
+        if self.gather:
+            return self.gather.row_bytes * self.shape[2 if self.gather.transposed else 1]
         return packed_bytes(self.pixels, self.channels, word_bytes)
 
     def pack(self, array: np.ndarray, word_bytes: int) -> bytes:
         """Return what to write at `offset` for `array`, int8 of `shape`."""
-        return pack(array, self.channels, word_bytes)
+        return self.gather.pack(array) if self.gather else pack(array, self.channels, word_bytes)
 
     def unpack(self, data: bytes, word_bytes: int) -> np.ndarray:
         """Return the int8 array of `shape` from the bytes at `offset`."""
@@ -354,6 +358,9 @@ def _port(values: dict[str, Any]) -> Port:
 def _step(values: dict[str, Any]) -> HwStep | CpuStep:
     if "op" in values:
         return CpuStep(**values)
-    bindings = {key: tuple(Binding(**{**b, "shape": tuple(b["shape"])}) for b in values[key])
-                for key in ("inputs", "outputs")}
-    return HwStep(**{**values, **bindings})
+    return HwStep(**{**values, **{key: tuple(map(_binding, values[key])) for key in ("inputs", "outputs")}})
+
+
+def _binding(values: dict[str, Any]) -> Binding:
+    gather = values["gather"]
+    return Binding(**{**values, "shape": tuple(values["shape"]), "gather": None if gather is None else Gather(*gather)})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import Unit
@@ -44,11 +45,11 @@ class Tracker:
         for region in instruction.reads:
             cells = self._cells(region)[:UNITS]
             if cells.size:
-                np.maximum(need, cells.max(axis=1), out=need)
+                np.maximum(need, cells.max(axis=(1, 2)), out=need)
         for region in instruction.writes:
             cells = self._cells(region)
             if cells.size:
-                last = cells.max(axis=1)
+                last = cells.max(axis=(1, 2))
                 np.maximum(need, np.maximum(last[:UNITS], last[UNITS:]), out=need)
         return [int(time) for time in need]
 
@@ -64,11 +65,17 @@ class Tracker:
             cells[unit] = time
 
     def _cells(self, region: Region) -> np.ndarray:
-        low, high = self._cell(region.space, region.low), self._cell(region.space, region.high, up=True)
+        """Return the marks of the words of `region`, as a view [marks, planes, words]."""
+        low, end = self._cell(region.space, region.low), self._cell(region.space, region.end, up=True)
         marks = self._marks[region.space]
-        if not 0 <= low <= high <= marks.shape[1]:
-            raise ValueError(f"region must lie within {region.space.name}, not be {region.low}..{region.high}")
-        return marks[:, low:high:region.step]
+        if not 0 <= low <= end <= marks.shape[1]:
+            raise ValueError(f"region must lie within {region.space.name}, not be {region.low}..{region.end}")
+        if region.planes == 1 or region.space == Space.DRAM:
+            return marks[:, None, low:end:region.step]
+        count = -(-(region.high - region.low) // region.step)
+        rows, word = marks.strides
+        return as_strided(marks[:, low:], (marks.shape[0], region.planes, count),
+                          (rows, region.plane * word, region.step * word))
 
     @staticmethod
     def _cell(space: Space, address: int, *, up: bool = False) -> int:
@@ -101,6 +108,7 @@ def bank_mask(regions: Iterable[Region], bank_words: int) -> int:
     mask = 0
     for region in regions:
         if region.space == Space.ACT and region.high > region.low:
-            for bank in range(region.low // bank_words, (region.high - 1) // bank_words + 1):
-                mask |= 1 << bank
+            for start in range(0, region.planes * region.plane, region.plane) if region.planes > 1 else (0,):
+                for bank in range((region.low + start) // bank_words, (region.high - 1 + start) // bank_words + 1):
+                    mask |= 1 << bank
     return mask

@@ -20,12 +20,21 @@ class Space(enum.IntEnum):
 
 
 class Region(NamedTuple):
-    """Addresses low, low + step, ... < high of one memory; may enclose more than what is touched."""
+    """Addresses low, low + step, ... < high of one memory, and the same `planes` times, `plane` addresses apart.
+
+    It may enclose more than what is touched.
+    """
 
     space: Space
     low: int
     high: int
     step: int = 1
+    planes: int = 1
+    plane: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.high + (self.planes - 1) * self.plane
 
 
 @dataclass

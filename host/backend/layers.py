@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ...hw.isa import PoolMode
 from ...models.ops import AddParams
-from .layout import Image, Rect, blocks_of
+from .layout import Gather, Image, Rect, blocks_of
 
 
 class Unfit(Exception):
@@ -24,7 +24,9 @@ class Storage:
     Attributes:
         name: the tensor that is stored.
         h, w, channels: its shape as `layout.split_shape` says.
-        words: size.
+        words: size on chip.
+        tensor: the tensor of the graph, where the storage is a second form of it.
+        gather: how it lies in DRAM when that is not as on chip.
     """
 
     name: str
@@ -32,12 +34,18 @@ class Storage:
     w: int
     channels: int
     words: int
+    tensor: str = ""
+    gather: Gather | None = None
+
+    def dram_bytes(self, word_bytes: int) -> int:
+        """Return the bytes that it takes in DRAM."""
+        return self.h * self.gather.row_bytes if self.gather else self.words * word_bytes
 
     @classmethod
     def of(cls, name: str, size: tuple[int, int, int], word_bytes: int) -> Storage:
         """Return the storage of a tensor of (height, width, channels)."""
         h, w, channels = size
-        return cls(name, h, w, channels, h * w * blocks_of(channels, word_bytes))
+        return cls(name, h, w, channels, h * w * blocks_of(channels, word_bytes), name)
 
 
 class Window(NamedTuple):
@@ -104,6 +112,23 @@ class Layer:
     window: Window
     clamp: Clamp
 
+    def needs(self, position: int, out: Rect) -> Rect:
+        """Return the pixels of operand `position` (-1: the output) that the output pixels `out` read."""
+        return out if position < 0 else self.window.needs(out, self.inputs[position].image)
+
+    def blocks(self, position: int, first: int, count: int) -> tuple[int, int]:
+        """Return (first, count) of the channel blocks of an operand that these output blocks read."""
+        return first, count
+
+
+class Sum(NamedTuple):
+    """An addition fused behind a convolution: its second operand is the convolution's last input."""
+
+    op: str
+    params: AddParams
+    conv_is_a: bool
+    clamp: Clamp
+
 
 @dataclass(frozen=True, eq=False)
 class ConvLayer(Layer):
@@ -113,15 +138,35 @@ class ConvLayer(Layer):
         weights: int8 [output blocks, kh, kw, input blocks, R rows, R columns].
         params: uint8 [output blocks, PARAM_WORDS, R], as REQUANT reads them.
         fill: value of padding pixels.
-        diagonal: output block i reads input block i only, and the weights have one input block.
+        sources: first of the input blocks that each output block reads, as many as the weights have.
         filter: runs in the array's filter mode, one weight tile per pass of the filter; else None.
+        transposed: the input image is transposed, and the output is walked column by column.
+        sum: an addition that follows at once.
     """
 
     weights: npt.NDArray[np.int8]
     params: npt.NDArray[np.uint8]
     fill: int
-    diagonal: bool
+    sources: tuple[int, ...]
     filter: Filter | None = None
+    transposed: bool = False
+    sum: Sum | None = None
+
+    def needs(self, position: int, out: Rect) -> Rect:
+        if position != 0:
+            return out
+        return self.window.needs(out.transposed if self.transposed else out, self.inputs[0].image)
+
+    def blocks(self, position: int, first: int, count: int) -> tuple[int, int]:
+        if position != 0:
+            return first, count
+        low = min(self.sources[first:first + count])
+        return low, max(self.sources[first:first + count]) + self.weights.shape[3] - low
+
+    @property
+    def blockwise(self) -> bool:
+        """Whether output blocks read different input blocks."""
+        return len(set(self.sources)) > 1
 
 
 class PoolPiece(NamedTuple):

@@ -113,6 +113,28 @@ def split_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     return math.prod(padded[:-2]), padded[-2], padded[-1]
 
 
+class Gather(NamedTuple):
+    """An image of few channels as raw bytes in DRAM, which a load gathers into words of neighbouring pixels.
+
+    Rows (columns, when `transposed`) of the image are runs of `row_bytes`: `before` bytes of `fill`, the pixels, and
+    `fill` to the end. Word i of a run holds the bytes from i * `pitch` on, and its block b those R * b bytes further.
+    """
+
+    row_bytes: int
+    before: int
+    pitch: int
+    fill: int
+    transposed: bool
+
+    def pack(self, array: np.ndarray) -> bytes:
+        """Return the raw form of an int8 array [1, height, width, channels]."""
+        lines = array[0].swapaxes(0, 1) if self.transposed else array[0]
+        raw = np.full((len(lines), self.row_bytes), self.fill, np.int8)
+        pixels = lines.reshape(len(lines), -1)[:, :self.row_bytes - self.before]
+        raw[:, self.before:self.before + pixels.shape[1]] = pixels
+        return raw.tobytes()
+
+
 def packed_bytes(pixels: int, channels: int, word_bytes: int) -> int:
     """Return the bytes of a packed tensor."""
     return pixels * blocks_of(channels, word_bytes) * word_bytes

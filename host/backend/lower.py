@@ -110,7 +110,7 @@ def _image(graph: Graph, lowered: Lowered, name: str, word_bytes: int) -> Image:
     """Return a tensor as an image. Raises `Unfit` when its storage groups the channels in another way."""
     h, w, channels = split_shape(graph.tensors[name].shape)
     stored = lowered.storage(name).channels
-    if stored != channels and (stored % word_bytes or channels % word_bytes):
+    if stored != channels:
         raise Unfit(f"operand '{name}' is stored in pixels of {stored} channels, not {channels}")
     return Image(h, w, blocks_of(channels, word_bytes))
 
@@ -123,8 +123,7 @@ def _check_alias(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConf
         raise Unfit("its input is on the host, where reshaping costs nothing")
     storage = lowered.storage(source)
     channels = split_shape(graph.tensors[op.outputs[0]].shape)[2]
-    alike = storage.channels == channels or (storage.channels % config.word_bytes == 0
-                                             and channels % config.word_bytes == 0)
+    alike = storage.channels == channels
     for reader in graph.consumers(op.outputs[0]):
         if reader.kind == "FULLY_CONNECTED":
             features = graph.tensors[reader.inputs[1]].shape[1]

@@ -26,8 +26,21 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     """
     weights = _data(graph.tensors[op.inputs[1]])
     tiles = tile_weights(_ungroup(weights, op.attrs["groups"]), word_bytes)
+    sources = (0,) * len(tiles)
+    if op.attrs["groups"] > 1:
+        sources, tiles = _own_blocks(tiles)
     return _layer(graph, op, (x, x_image), (y, y_image), _window(op, weights.shape[1:3], y_image), tiles,
-                  _sums(weights, (1, 2, 3)), word_bytes)
+                  _sums(weights, (1, 2, 3)), word_bytes, sources)
+
+
+def _own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
+    """Return (sources, tiles) without the input blocks that an output block has no weights for."""
+    used = tiles.any(axis=(1, 2, 4, 5))
+    total = used.shape[1]
+    spans = [(int(row.argmax()), total - int(row[::-1].argmax())) if row.any() else (0, 1) for row in used]
+    count = max(high - low for low, high in spans)
+    sources = tuple(min(low, total - count) for low, _ in spans)
+    return sources, np.stack([tiles[b, :, :, low:low + count] for b, low in enumerate(sources)])
 
 
 def lower_depthwise(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image,
@@ -36,15 +49,27 @@ def lower_depthwise(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage
 
     Raises `Unfit` when the hardware cannot run it.
     """
-    if op.attrs["multiplier"] != 1:
-        raise Unfit(f"a depth multiplier must be 1, not {op.attrs['multiplier']}")
     weights = _data(graph.tensors[op.inputs[1]])[0]
+    if op.attrs["multiplier"] != 1:
+        return _multiplied(graph, op, weights, (x, x_image), (y, y_image), word_bytes)
     window = _window(op, weights.shape[:2], y_image)
     kernel = filter_of(window.kh, window.kw, word_bytes) if window.dy == window.dx == 1 else None
     tiles = _diagonal(weights, word_bytes) if kernel is None else filter_weights(kernel, weights, word_bytes)
     layer = _layer(graph, op, (x, x_image), (y, y_image), window, tiles, _sums(weights, (0, 1)), word_bytes,
-                   diagonal=True)
+                   tuple(range(len(tiles))))
     return replace(layer, filter=kernel)
+
+
+def _multiplied(graph: Graph, op: Op, weights: Int8s, source: tuple[Storage, Image], target: tuple[Storage, Image],
+                word_bytes: int) -> ConvLayer:
+    """Lower a depthwise convolution with several filters per channel: one tile of the dense mode per tap and block."""
+    kh, kw, outputs = weights.shape
+    dense = np.zeros((outputs, kh, kw, outputs // op.attrs["multiplier"]), np.int8)
+    channel = np.arange(outputs)
+    dense[channel, :, :, channel // op.attrs["multiplier"]] = weights.transpose(2, 0, 1)
+    sources, tiles = _own_blocks(tile_weights(dense, word_bytes))
+    return _layer(graph, op, source, target, _window(op, (kh, kw), target[1]), tiles, _sums(weights, (0, 1)),
+                  word_bytes, sources)
 
 
 def lower_fully_connected(graph: Graph, op: Op, x: Storage, y: Storage, word_bytes: int) -> ConvLayer:
@@ -59,28 +84,24 @@ def lower_fully_connected(graph: Graph, op: Op, x: Storage, y: Storage, word_byt
     view = flattened_view(x, weights.shape[1], word_bytes)
     if view is None:
         raise Unfit(f"its input of {x.h}x{x.w} pixels of {x.channels} channels has no flattened form on chip")
-    image, kernel = view
-    rows = y.h * y.w
-    channels = weights.shape[1] // (kernel[0] * kernel[1])
-    tiles = tile_weights(weights.reshape(-1, *kernel, channels), word_bytes)
-    return _layer(graph, op, (x, image), (y, Image(1, rows, blocks_of(y.channels, word_bytes))), Window(*kernel),
-                  tiles, _sums(weights, (1,)), word_bytes)
+    ordered = weights
+    if x.channels != weights.shape[1]:  # features in the order of the words: channel blocks outside, pixels inside
+        pixels = weights.reshape(len(weights), x.h * x.w, x.channels)
+        padded = np.pad(pixels, ((0, 0), (0, 0), (0, -x.channels % word_bytes)))
+        ordered = padded.reshape(len(weights), x.h * x.w, -1, word_bytes).swapaxes(1, 2)
+    tiles = tile_weights(ordered.reshape(len(weights), 1, 1, -1), word_bytes)
+    return _layer(graph, op, (x, view), (y, Image(1, y.h * y.w, blocks_of(y.channels, word_bytes))), Window(),
+                  tiles, _sums(weights, (1,)), word_bytes, (0,) * len(tiles))
 
 
-def flattened_view(x: Storage, features: int, word_bytes: int) -> tuple[Image, tuple[int, int]] | None:
-    """Return (image, kernel) with which rows of `features` values can be read from `x`, or None.
+def flattened_view(x: Storage, features: int, word_bytes: int) -> Image | None:
+    """Return the image as which rows of `features` values can be read from `x`, or None.
 
     Either a pixel of `x` is a row, or all of `x` is one row.
     """
     if x.channels == features:
-        return Image(1, x.h * x.w, blocks_of(features, word_bytes)), (1, 1)
-    if x.h * x.w * x.channels != features:
-        return None
-    if x.channels % word_bytes == 0:
-        return Image(1, 1, x.words), (1, 1)
-    if max(x.h, x.w) <= MAX_KERNEL:
-        return Image(x.h, x.w, blocks_of(x.channels, word_bytes)), (x.h, x.w)
-    return None
+        return Image(1, x.h * x.w, blocks_of(features, word_bytes))
+    return Image(1, 1, x.words) if x.h * x.w * x.channels == features else None
 
 
 def tile_weights(weights: Int8s, word_bytes: int) -> Int8s:
@@ -127,7 +148,7 @@ def _window(op: Op, kernel: tuple[int, ...], out: Image) -> Window:
 
 
 def _layer(graph: Graph, op: Op, source: tuple[Storage, Image], target: tuple[Storage, Image], window: Window,
-           weights: Int8s, sums: npt.NDArray[np.int64], word_bytes: int, diagonal: bool = False) -> ConvLayer:
+           weights: Int8s, sums: npt.NDArray[np.int64], word_bytes: int, sources: tuple[int, ...]) -> ConvLayer:
     (x, x_image), (y, y_image) = source, target
     if window.is_pointwise and x_image.h * x_image.w == y_image.h * y_image.w:
         # One long row: tiles can then hold any number of pixels.
@@ -140,7 +161,7 @@ def _layer(graph: Graph, op: Op, source: tuple[Storage, Image], target: tuple[St
     (lo, hi), tensor = act_range(graph, op), graph.operands(op)[0]
     return ConvLayer(op.name, (Operand(x.name, x_image),), Operand(y.name, y_image), window,
                      Clamp(graph.result(op).zero_point, lo, hi), weights,
-                     _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, diagonal)
+                     _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, sources)
 
 
 # Longest row into which pixels are flattened; well inside the coordinate fields.

@@ -87,8 +87,9 @@ def flat_image(storage: Storage) -> Image:
 
     Raises `Unfit` when no such image fits the fields.
     """
-    row = storage.words // storage.h
-    image = Image(storage.h, row, 1) if row <= MAX_COORDINATE else Image(storage.h * storage.w, row // storage.w, 1)
+    blocks = storage.words // (storage.h * storage.w)
+    fits = storage.h * storage.w <= MAX_COORDINATE
+    image = Image(blocks, storage.h * storage.w, 1) if fits else Image(blocks * storage.h, storage.w, 1)
     check_size(image)
     return image
 
