@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...hw.config import AcceleratorConfig
+from ...hw.compute import pass_cycles
 from ...hw.isa import PARAM_WORDS
 from .layers import ConvLayer
 
 # Longest run of words that one load can fetch.
 MAX_RUN = (1 << 16) - 1
+# Cycles of the array that one instruction may take for the sake of fewer instructions.
+_GROUP_CYCLES = 512
 # Weights of several output blocks share a load up to this many words: fewer instructions, yet an early start.
 _GROUP_WORDS = 256
 # The DMA splits bursts at blocks of this many words.
@@ -51,19 +54,23 @@ class ConvConstants:
     """Weights and parameters of a layer in loadable chunks.
 
     Attributes:
+        group: output blocks that one instruction may cover.
         passes: sub-kernels of each output block; more than one when its weights exceed half the weight buffer.
         weight_group, param_group: output blocks that share one load.
         weight_words: words of all weights.
     """
 
-    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool) -> None:
+    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool, pixels: int) -> None:
         self._rows = config.rows
         blocks, kh, kw, inputs = layer.weights.shape[:4]
         self.passes = sub_kernels(kh, kw, inputs, min(config.wgt_words // 2, MAX_RUN) // config.rows)
         self.block_words = kh * kw * inputs * config.rows
         self.weight_words = blocks * self.block_words
-        group = min(_GROUP_WORDS, config.wgt_words // 2)
-        self.weight_group = max(1, group // self.block_words) if len(self.passes) == 1 else 1
+        most = config.wgt_words // 2 // self.block_words if len(self.passes) == 1 else 1
+        cycles = self.passes[0].tiles * pass_cycles(config, pixels)
+        self.group = max(1, min(most, config.acc_half // pixels, _GROUP_CYCLES // cycles, blocks))
+        shared = _GROUP_WORDS // self.block_words // self.group * self.group
+        self.weight_group = max(self.group, min(shared, most))
         self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
         self.output_blocks = blocks
         self._params = pool.add(layer.params.tobytes())

@@ -15,7 +15,7 @@ from .layout import Image, Rect
 from .tiling import split
 
 # Cycles that the vector unit needs for a tile beyond one per pixel, about.
-_REQUANT_START = 25
+_REQUANT_START = 2
 
 
 def filter_of(kh: int, kw: int, rows: int) -> Filter | None:

@@ -112,6 +112,16 @@ class Layer:
     window: Window
     clamp: Clamp
 
+    @property
+    def splits_rows(self) -> bool:
+        """Whether bands may be parts of the rows of the output."""
+        return True
+
+    @property
+    def splits_columns(self) -> bool:
+        """Whether bands may be parts of the columns of the output."""
+        return True
+
     def needs(self, position: int, out: Rect) -> Rect:
         """Return the pixels of operand `position` (-1: the output) that the output pixels `out` read."""
         return out if position < 0 else self.window.needs(out, self.inputs[position].image)
@@ -140,6 +150,7 @@ class ConvLayer(Layer):
         fill: value of padding pixels.
         sources: first of the input blocks that each output block reads, as many as the weights have.
         filter: runs in the array's filter mode, one weight tile per pass of the filter; else None.
+        gathered: the input's words are gathered from raw rows, which loads do not split.
         transposed: the input image is transposed, and the output is walked column by column.
         sum: an addition that follows at once.
     """
@@ -149,6 +160,7 @@ class ConvLayer(Layer):
     fill: int
     sources: tuple[int, ...]
     filter: Filter | None = None
+    gathered: bool = False
     transposed: bool = False
     sum: Sum | None = None
 
@@ -162,6 +174,14 @@ class ConvLayer(Layer):
             return first, count
         low = min(self.sources[first:first + count])
         return low, max(self.sources[first:first + count]) + self.weights.shape[3] - low
+
+    @property
+    def splits_rows(self) -> bool:
+        return not self.transposed
+
+    @property
+    def splits_columns(self) -> bool:
+        return not self.gathered or self.transposed
 
     @property
     def blockwise(self) -> bool:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from .layers import Layer
+from .layers import ConvLayer, Layer
 from .layout import Rect
 
-# Bands are not split to fewer columns than this while a single-buffered band could be wider: halos would dominate.
-_MIN_COLUMNS = 16
+# Fewest pixels of a band of a convolution for which all its output blocks are kept at once.
+_LEAST_PIXELS = 64
+
+
+class Band(NamedTuple):
+    """Part of a layer's output: the pixels `rect` of `count` channel blocks from `first` on."""
+
+    rect: Rect
+    first: int
+    count: int
 
 
 @dataclass(frozen=True)
@@ -17,12 +26,12 @@ class Bands:
     """Bands of a layer's output, in order.
 
     Attributes:
-        rects: output pixels of each band.
-        slots: 2 when consecutive bands use alternate memory, so that one loads while the other computes, else 1.
+        parts: the bands.
+        slots: 2 when what follows each other uses alternate memory, so that one loads while the other computes, else 1.
         words: words per slot for each streamed operand, keyed by its position; -1 is the output.
     """
 
-    rects: tuple[Rect, ...]
+    parts: tuple[Band, ...]
     slots: int = 1
     words: tuple[tuple[int, int], ...] = ()
 
@@ -43,56 +52,53 @@ def tiles(rect: Rect, most: int) -> list[Rect]:
 
 def whole(layer: Layer) -> Bands:
     """Return the single band of a layer whose operands all stay on chip."""
-    return Bands((layer.output.image.rect,))
+    return Bands((Band(layer.output.image.rect, 0, layer.output.image.blocks),))
 
 
 def plan_bands(layer: Layer, streamed: Sequence[int], budget: int) -> Bands | None:
     """Return bands whose streamed operands take at most `budget` words on chip, or None when there are none.
 
-    `streamed` are positions of operands as in `Bands.words`. Full rows and double buffering are preferred.
+    `streamed` are positions of operands as in `Bands.words`. Double buffering is preferred, then bands of whole
+    planes, then of whole rows, then of as many channel blocks as possible.
     """
     image = layer.output.image
-    pieces = sorted({-(-image.w // count) for count in range(1, image.w + 1)}, reverse=True)
-    for slots, least in ((2, min(_MIN_COLUMNS, image.w)), (1, 1)):
-        for columns in pieces:
-            if columns < least:
-                break
-            rows = _most_rows(layer, streamed, columns, budget // slots)
-            if rows:
-                return _bands(layer, streamed, rows, columns, slots)
+    # A convolution reads every input block for each pixel: splitting its output blocks does not split its input.
+    splits_input = not isinstance(layer, ConvLayer) or layer.blockwise
+    blocks = _pieces(image.blocks)
+    shapes = [(image.h, image.w, count) for count in blocks]
+    if layer.splits_rows:
+        shapes += [(rows, image.w, count) for rows in _pieces(image.h)
+                   for count in (blocks[-1:] if splits_input else _sensible(blocks, rows * image.w))]
+    if layer.splits_columns:
+        height = 1 if layer.splits_rows else image.h
+        shapes += [(height, width, count) for width in _pieces(image.w)
+                   for count in (blocks[-1:] if splits_input else _sensible(blocks, width))]
+    for slots in (2, 1):
+        for height, width, count in shapes:
+            bands = _bands(layer, streamed, height, width, count, slots)
+            if bands.slots * sum(words for _, words in bands.words) <= budget:
+                return bands
     return None
 
 
-def _most_rows(layer: Layer, streamed: Sequence[int], columns: int, budget: int) -> int:
-    low, high = 0, layer.output.image.h
-    while low < high:
-        middle = (low + high + 1) // 2
-        if sum(_words(layer, k, middle, columns) for k in streamed) <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _pieces(size: int) -> list[int]:
+    """Return the distinct sizes of equal pieces of `size`, largest first."""
+    return sorted({-(-size // count) for count in range(1, size + 1)}, reverse=True)
 
 
-def _words(layer: Layer, position: int, rows: int, columns: int) -> int:
-    """Return an upper bound of the words of operand `position` for a band of that many rows and columns."""
-    if position < 0:
-        return rows * columns * layer.output.image.blocks
-    window, image = layer.window, layer.inputs[position].image
-    h = min((rows - 1) * window.sy + (window.kh - 1) * window.dy + 1, image.h)
-    w = min((columns - 1) * window.sx + (window.kw - 1) * window.dx + 1, image.w)
-    return h * w * image.blocks
+def _sensible(blocks: list[int], pixels: int) -> list[int]:
+    return blocks if pixels <= _LEAST_PIXELS else blocks[:1]
 
 
-def _bands(layer: Layer, streamed: Sequence[int], rows: int, columns: int, slots: int) -> Bands:
+def _bands(layer: Layer, streamed: Sequence[int], rows: int, columns: int, count: int, slots: int) -> Bands:
     image = layer.output.image
-    rects = tuple(Rect(y0, y1, x0, x1) for y0, y1 in split(0, image.h, rows) for x0, x1 in split(0, image.w, columns))
-    needed = {k: max(_exact(layer, k, rect) for rect in rects) for k in streamed}
-    return Bands(rects, min(slots, len(rects)), tuple(needed.items()))
+    rects = [Rect(y0, y1, x0, x1) for y0, y1 in split(0, image.h, rows) for x0, x1 in split(0, image.w, columns)]
+    ranges = split(0, image.blocks, count)
+    parts = tuple(Band(rect, first, end - first) for rect in rects for first, end in ranges)
+    needed = {k: max(_pixels(layer, k, rect) for rect in rects)
+              * max(layer.blocks(k, first, end - first)[1] for first, end in ranges) for k in streamed}
+    return Bands(parts, min(slots, len(parts)), tuple(needed.items()))
 
 
-def _exact(layer: Layer, position: int, rect: Rect) -> int:
-    if position < 0:
-        return rect.pixels * layer.output.image.blocks
-    image = layer.inputs[position].image
-    return layer.window.needs(rect, image).pixels * image.blocks
+def _pixels(layer: Layer, position: int, rect: Rect) -> int:
+    return layer.needs(position, rect).pixels
