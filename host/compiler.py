@@ -12,9 +12,11 @@ from ..hw.isa import INSTR_BYTES
 from .backend.constants import BURST_WORDS, ConstantPool
 from .backend.dependencies import Tracker, memory_sizes
 from .backend.emit import Emitter
+from .backend.fusion import fuse_sums
 from .backend.encode import encode_program
 from .backend.instruction import Instruction
-from .backend.layers import Storage
+from .backend.layers import ConvLayer, Storage
+from .backend.layers import Layer as BackendLayer
 from .backend.lower import Lowered, lower
 from .backend.memory import MemoryPlan, Unplaceable, plan_memory
 from .backend.partition import partition
@@ -86,38 +88,42 @@ class _Compilation:
 
     def _hardware_step(self, number: int, group: list[Op]) -> None:
         lowered, storages = self.lowered, self.lowered.storages
-        layers = order_layers([lowered.layers[op.name] for op in group if op.name in lowered.layers])
-        if not layers:
+        lowest: list[BackendLayer] = [lowered.layers[op.name] for op in group if op.name in lowered.layers]
+        if not lowest:
             return
-        written = {layer.output.storage for layer in layers}
-        arriving = {x.storage for layer in layers for x in layer.inputs} - written
+        written = {layer.output.storage for layer in lowest}
         later = {name for group in self.groups[number + 1:] for op in group for name in op.inputs}
         leaving = {lowered.storage_of[name] for name in later | set(self.graph.outputs)
                    if lowered.storage_of.get(name) in written}
+        layers = order_layers(fuse_sums(lowest, leaving))
+        written = {layer.output.storage for layer in layers}
+        arriving = {x.storage for layer in layers for x in layer.inputs} - written
         plan = plan_memory(layers, storages, self.config)
         for name in sorted({x.storage for layer in layers for x in (*layer.inputs, layer.output)}):
             if name in arriving or name in leaving or name not in plan.resident:
                 self._reserve(storages[name])
-        inputs = [self._binding(name, name) for name in sorted(arriving - self.produced)]
+        inputs = [self._binding(storages[name].tensor, name) for name in sorted(arriving - self.produced)]
         self.produced |= written | arriving
         instructions = self._instructions(layers, plan, arriving, leaving, group)
         step = HwStep(0, len(self.layer_index), len(instructions), tuple(inputs), self._outputs(written))
         self.layer_index += [instruction.layer for instruction in instructions]
         self.steps.append((step, instructions))
 
-    def _instructions(self, layers: list, plan: MemoryPlan, arriving: set[str], leaving: set[str],
+    def _instructions(self, layers: list[BackendLayer], plan: MemoryPlan, arriving: set[str], leaving: set[str],
                       group: list[Op]) -> list[Instruction]:
         by_name = {op.name: op for op in group}
         emitter = Emitter(self.config, self.lowered.storages, plan, self.dram, arriving, leaving, self.pool)
         for layer, layer_plan in zip(layers, plan.layers, strict=True):
             emitter.emit(len(self.layers), layer, layer_plan)
             self._add_layer(by_name[layer.op])
+            if isinstance(layer, ConvLayer) and layer.sum:
+                self._add_layer(by_name[layer.sum.op])
         tracker = Tracker(memory_sizes(self.config, len(self.tensors.data)))
         return advance(emitter.instructions, tracker, max(1, self.config.queue_depth - 2))
 
     def _reserve(self, storage: Storage) -> None:
         if storage.name not in self.dram:
-            self.dram[storage.name] = self.tensors.add(bytes(storage.words * self.config.word_bytes))
+            self.dram[storage.name] = self.tensors.add(bytes(storage.dram_bytes(self.config.word_bytes)))
 
     def _outputs(self, written: set[str]) -> tuple[Binding, ...]:
         """Return the bindings of the tensors that the host reads after the step that writes `written`."""
@@ -129,7 +135,7 @@ class _Compilation:
     def _binding(self, tensor: str, storage: str) -> Binding:
         stored = self.lowered.storages[storage]
         return Binding(tensor, self.graph.tensors[tensor].shape, self.dram[storage], stored.h * stored.w,
-                       stored.channels)
+                       stored.channels, stored.gather)
 
     def _add_layer(self, op: Op) -> None:
         self.layers.append(Layer(op.name, op.kind, self.graph.macs(op), self.lowered.unit(op),

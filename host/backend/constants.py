@@ -78,6 +78,10 @@ class ConvConstants:
                   for b in range(blocks) for p in self.passes)
         self._weights = pool.add(b"".join(chunks))
 
+    def shared(self, block: int) -> int:
+        """Return how many output blocks from `block` on share its loads."""
+        return min(group - block % group for group in (self.weight_group, self.param_group))
+
     def weights(self, block: int, number: int) -> tuple[int, int, int]:
         """Return (first output block, DRAM offset, words) of the load with sub-kernel `number` of `block`."""
         first = block // self.weight_group * self.weight_group

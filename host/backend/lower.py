@@ -94,7 +94,12 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
         raise Unfit("the batch size is not 1")
     y_image = _image(graph, lowered, op.outputs[0], word_bytes)
     if op.kind == "CONV_2D":
-        return lower_conv(graph, op, x, x_image, y, y_image, word_bytes)
+        producer = graph.producer(op.inputs[0])
+        hosted = producer is None or producer.name in lowered.reasons
+        layer, form = lower_conv(graph, op, x, x_image, y, y_image, word_bytes, hosted)
+        if form is not None:
+            lowered.storages[form.name] = form
+        return layer
     if op.kind == "DEPTHWISE_CONV_2D":
         return lower_depthwise(graph, op, x, x_image, y, y_image, word_bytes)
     if op.kind == "MAX_POOL_2D":

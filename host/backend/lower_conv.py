@@ -11,6 +11,7 @@ from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS
 from ..graph import Graph, Op, Tensor
 from ..quantparams import act_range, conv_requant
 from .filters import filter_of, filter_weights
+from .gather import gathered
 from .layers import Clamp, ConvLayer, Operand, Storage, Unfit, Window
 from .layout import Image, blocks_of
 from .limits import MAX_KERNEL, check_size, check_window, without_idle_strides
@@ -18,9 +19,11 @@ from .limits import MAX_KERNEL, check_size, check_window, without_idle_strides
 Int8s = npt.NDArray[np.int8]
 
 
-def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image,
-               word_bytes: int) -> ConvLayer:
-    """Lower CONV_2D; grouped convolutions get zero weights for the channels of other groups.
+def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image, word_bytes: int,
+               hosted: bool) -> tuple[ConvLayer, Storage | None]:
+    """Lower CONV_2D; also return a second form of its input, when it takes one that the host provides (`hosted`).
+
+    Grouped convolutions get zero weights for the channels of other groups.
 
     Raises `Unfit` when the hardware cannot run it.
     """
@@ -29,8 +32,18 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     sources = (0,) * len(tiles)
     if op.attrs["groups"] > 1:
         sources, tiles = _own_blocks(tiles)
-    return _layer(graph, op, (x, x_image), (y, y_image), _window(op, weights.shape[1:3], y_image), tiles,
-                  _sums(weights, (1, 2, 3)), word_bytes, sources)
+    window, sums = _window(op, weights.shape[1:3], y_image), _sums(weights, (1, 2, 3))
+    layer = _layer(graph, op, (x, x_image), (y, y_image), window, tiles, sums, word_bytes, sources)
+    if not hosted or op.attrs["groups"] > 1:
+        return layer, None
+    form = gathered(op.name, x, window, y_image, weights, layer.fill, word_bytes)
+    if form is None:
+        return layer, None
+    check_size(form.image)
+    packed = replace(layer, inputs=(Operand(form.storage.name, form.image),), output=Operand(y.name, y_image),
+                     window=form.window, weights=tile_weights(form.weights, word_bytes), gathered=True,
+                     transposed=form.storage.gather is not None and form.storage.gather.transposed)
+    return packed, form.storage
 
 
 def _own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:

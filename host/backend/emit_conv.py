@@ -1,0 +1,169 @@
+"""Emission of convolutions: weights, COMPUTE, REQUANT, and an addition behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import PARAM_WORDS, Buffer, Opcode
+from .constants import ConstantPool, ConvConstants
+from .elements import AddFields, add_fields, add_instructions
+from .filters import filter_tiles, walk
+from .instruction import Instruction, Region, Space
+from .layers import ConvLayer, Filter, Layer, Window
+from .layout import Image, Rect, View
+from .rings import Ring
+from .tiling import Band, tiles
+
+# Pixels per compute tile: enough to hide a weight tile behind each pass, few enough for the next layer to start early.
+_TILE_PIXELS = 128
+_ADDRESS = (1 << 20) - 1
+
+
+class ConvEmitter:
+    """Appends the instructions of convolutions to `instructions`.
+
+    Args:
+        config: configuration of the core.
+        pool: where constants go.
+        instructions: the program so far.
+        arrive: loads what some output pixels of a layer need of inputs that stay on chip.
+    """
+
+    def __init__(self, config: AcceleratorConfig, pool: ConstantPool, instructions: list[Instruction],
+                 arrive: Callable[[Layer, Rect], None]) -> None:
+        self._config, self._pool, self._instructions, self._arrive = config, pool, instructions, arrive
+        self._weights, self._params = Ring(config.wgt_words), Ring(config.param_words)
+        self._half = 0
+        self._most = min(config.acc_half, max(4 * config.rows, _TILE_PIXELS))
+
+    def begin(self, number: int, layer: ConvLayer) -> None:
+        """Start `layer`, whose index in the program is `number`."""
+        self._number, self._layer = number, layer
+        pixels = min(layer.output.image.plane, self._most)
+        self._constants = ConvConstants(layer, self._config, self._pool, pixels)
+        self._sum: AddFields | None = None
+        if layer.sum:
+            fields = add_fields(layer.sum.params, layer.sum.clamp)
+            self._sum = fields._replace(swapped=fields.swapped == layer.sum.conv_is_a)
+
+    def band(self, band: Band, inputs: Sequence[View], target: View) -> None:
+        """Append the instructions of one band."""
+        layer, constants = self._layer, self._constants
+        # A single pass takes no longer than its requantisation: then only long tiles hide the vector unit's start.
+        single = sum(part.tiles for part in constants.passes) == 1
+        parts = tiles(band.rect, self._config.acc_half if single else self._most)
+        if layer.filter:
+            parts = filter_tiles(band.rect, layer.filter, layer.window, layer.inputs[0].image, self._config)
+        groups = [*self._groups(band, max(tile.pixels for tile in parts))]
+        # All weights on chip: pixels outside, so that the next layer has complete pixels early. Else every weight is
+        # loaded once per band.
+        stay = constants.weight_words <= self._config.wgt_words // 2 and constants.param_group >= layer.output.image.blocks
+        order: Iterable[tuple[Rect, tuple[int, int]]] = (
+            product(parts, groups) if stay else ((tile, group) for group in groups for tile in parts))
+        for tile, blocks in order:
+            self._tile(tile, blocks, inputs, target)
+
+    def _groups(self, band: Band, pixels: int) -> Iterator[tuple[int, int]]:
+        """Yield the ranges (first, count) of output blocks that one instruction covers."""
+        constants, sources = self._constants, self._layer.sources
+        first, end = band.first, band.first + band.count
+        while first < end:
+            most = min(constants.group, self._config.acc_half // pixels, end - first, constants.shared(first))
+            count = 1
+            while count < most and sources[first + count] - sources[first + count - 1] == (
+                    sources[first + 1] - sources[first]):
+                count += 1
+            yield first, count
+            first += count
+
+    def _tile(self, tile: Rect, blocks: tuple[int, int], inputs: Sequence[View], target: View) -> None:
+        acc = self._half * self._config.acc_half
+        self._half ^= 1
+        for number in range(len(self._constants.passes)):
+            self._compute(tile, blocks, number, inputs[0], acc)
+        self._requant(tile, blocks, target, acc)
+        if self._sum:
+            self._instructions += add_instructions(self._number + 1, self._sum, tile, blocks, (target, inputs[-1]),
+                                                   target)
+
+    def _compute(self, tile: Rect, blocks: tuple[int, int], number: int, source: View, acc: int) -> None:
+        layer, config = self._layer, self._config
+        part, window, image = self._constants.passes[number], layer.window, layer.inputs[0].image
+        first, groups = blocks
+        address = self._weight_address(first, number)
+        self._arrive(layer, tile)
+        needs = layer.needs(0, tile)
+        pixels = tile.pixels
+        if layer.transposed:
+            tile = tile.transposed
+        iy0 = tile.y0 * window.sy - window.top + part.ky * window.dy
+        ix0 = tile.x0 * window.sx - window.left + part.kx * window.dx
+        block = layer.sources[first] + part.block
+        apart = layer.sources[first + 1] - layer.sources[first] if groups > 1 else 0
+        body = {
+            "in_base": source.address(iy0, ix0, block) & _ADDRESS,
+            "step_x": window.sx * source.step if tile.w > 1 else 0,
+            "step_y": window.sy * source.row & _ADDRESS,
+            "tap_x": window.dx * source.step if part.kw > 1 else 0, "tap_y": window.dy * source.row & _ADDRESS,
+            "step_block": source.plane if part.blocks > 1 else 0,
+            "iy0": iy0, "ix0": ix0, "in_h": image.h, "in_w": image.w, "stride_x": window.sx, "stride_y": window.sy,
+            "fill": layer.fill, "out_h": tile.h, "out_w": tile.w, "dil_x": window.dx, "dil_y": window.dy,
+            "kw": part.kw, "kh": part.kh, "blocks": part.blocks, "wgt": address, "tiles": part.tiles,
+            "acc": acc, "accumulate": int(number > 0), "groups": groups, "step_group": apart * source.plane,
+        }
+        if layer.filter:
+            body |= _filter_fields(layer.filter, window, tile, image, part.ky, source, block)
+        read = part.blocks + (groups - 1) * apart
+        reads = [Region(Space.ACT, *source.words(needs, block, read)),
+                 Region(Space.WGT, address, address + groups * part.tiles * config.rows)]
+        sums = [Region(Space.ACC, acc, acc + groups * pixels)]
+        self._instructions.append(Instruction(Opcode.COMPUTE, body, self._number, reads, sums))
+
+    def _requant(self, tile: Rect, blocks: tuple[int, int], target: View, acc: int) -> None:
+        first, groups = blocks
+        param, clamp = self._param_address(first), self._layer.clamp
+        if self._layer.transposed:
+            tile, target = tile.transposed, target.transposed
+        body = {"dst": target.address(tile.y0, tile.x0, first), "dst_step_x": target.step if tile.w > 1 else 0,
+                "dst_step_y": target.row if tile.h > 1 else 0, "out_h": tile.h, "out_w": tile.w,
+                "zp": clamp.zp, "lo": clamp.lo, "hi": clamp.hi, "acc": acc, "param": param,
+                "groups": groups, "dst_step_group": target.plane if groups > 1 else 0}
+        reads = [Region(Space.ACC, acc, acc + groups * tile.pixels),
+                 Region(Space.PARAM, param, param + groups * PARAM_WORDS)]
+        writes = [Region(Space.ACT, *target.words(tile, first, groups))]
+        self._instructions.append(Instruction(Opcode.REQUANT, body, self._number, reads, writes))
+
+    def _weight_address(self, block: int, number: int) -> int:
+        first, offset, words = self._constants.weights(block, number)
+        local = self._constant(self._weights, Space.WGT, Buffer.WGT, (self._number, first, number), offset, words)
+        return local + (block - first) * self._constants.block_words
+
+    def _param_address(self, block: int) -> int:
+        first, offset, words = self._constants.params(block)
+        local = self._constant(self._params, Space.PARAM, Buffer.PARAM, (self._number, first), offset, words)
+        return local + (block - first) * PARAM_WORDS
+
+    def _constant(self, ring: Ring, space: Space, buffer: Buffer, key: tuple[int, ...], offset: int, words: int) -> int:
+        """Return the address of a constant on chip, after a load when it is not there."""
+        local = ring.find(key)
+        if local is None:
+            local = ring.claim(key, words)
+            body = {"dram": offset, "local": local, "rows": 1, "row_words": words, "buffer": buffer}
+            self._instructions.append(Instruction(Opcode.LOAD, body, self._number, [],
+                                                  [Region(space, local, local + words)]))
+        return local
+
+
+def _filter_fields(kernel: Filter, window: Window, tile: Rect, image: Image, first_pass: int, source: View,
+                   block: int) -> dict[str, int]:
+    path, needs = walk(kernel, window, tile, image), window.needs(tile, image)
+    iy0 = tile.y0 * window.sy - window.top + first_pass * kernel.lines
+    # The last pass may walk beyond the kernel, where its weights are zero; what lies there is left alone.
+    return {"fir": 1, "in_base": source.address(iy0, path.x0, block) & _ADDRESS, "iy0": iy0, "ix0": path.x0,
+            "in_h": max(needs.y1, 0), "in_w": max(needs.x1, 0),
+            "step_x": source.step, "step_y": source.row & _ADDRESS,
+            "tap_x": 0, "tap_y": kernel.lines * source.row & _ADDRESS, "dil_x": 0, "dil_y": kernel.lines,
+            "spacing": kernel.spacing, "walk_h": path.h, "walk_w": path.w, "lead": path.lead,
+            "skip_y": kernel.lines - 1, "skip_x": path.skip_x}
