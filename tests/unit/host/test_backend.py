@@ -11,14 +11,17 @@ import pytest
 from systolith.host.backend.constants import ConstantPool, ConvConstants, sub_kernels
 from systolith.host.backend.dependencies import DRAM_GRANULE, Tracker, bank_mask, tokens
 from systolith.host.backend.instruction import Instruction, Region, Space
-from systolith.host.backend.layers import Clamp, ConvLayer, Layer, Operand, Storage, Window
-from systolith.host.backend.layout import Image, Rect, View, pack, unpack
+from systolith.host.backend.fusion import fuse_sums
+from systolith.host.backend.gather import gathered
+from systolith.host.backend.layers import AddLayer, Clamp, ConvLayer, Layer, Operand, Storage, Window
+from systolith.host.backend.layout import Gather, Image, Rect, View, pack, unpack
 from systolith.host.backend.memory import Unplaceable, plan_memory
 from systolith.host.backend.rings import Ring
 from systolith.host.backend.schedule import advance, order_layers
-from systolith.host.backend.tiling import plan_bands, split, tiles
+from systolith.host.backend.tiling import Band, plan_bands, split, tiles
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import Opcode
+from systolith.models.ops import AddParams
 
 TINY = AcceleratorConfig.preset("tiny")
 SIZES = {Space.ACT: 64, Space.WGT: 64, Space.PARAM: 64, Space.ACC: 64, Space.DRAM: 4096}
@@ -157,26 +160,44 @@ def test_no_load_of_weights_exceeds_half_the_weight_buffer(wgt_kib, taps):
     rows, outputs, image = config.rows, 7, Image(4, 4, 1)
     wide = ConvLayer("y", (Operand("x", image),), Operand("y", Image(4, 4, outputs)), Window(1, taps), Clamp(0),
                      np.zeros((outputs, 1, taps, 1, rows, rows), np.int8), np.zeros((outputs, 9, rows), np.uint8),
-                     fill=0, diagonal=False)
-    constants = ConvConstants(wide, config, ConstantPool(rows))
+                     fill=0, sources=(0,) * outputs)
+    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=16)
     loads = [constants.weights(block, number)[2] for block in range(outputs) for number in range(len(constants.passes))]
     assert max(loads) <= config.wgt_words // 2
 
 
-def test_bands_stay_within_their_budget_and_cover_the_output():
+@pytest.mark.parametrize("budget", [20, 100, 200, 400, 800])
+def test_bands_stay_within_their_budget_and_cover_the_output(budget):
     wide = layer("y", "x", Image(9, 20, 2), Window(3, 3, 1, 1, 1, 1, 1, 1))
-    for budget in (20, 100, 200, 400, 800):
-        bands = plan_bands(wide, [0, -1], budget)
-        if bands is None:
-            assert budget < 50
-            continue
-        assert bands.slots * sum(words for _, words in bands.words) <= budget
-        assert sum(rect.pixels for rect in bands.rects) == 180
+    bands = plan_bands(wide, [0, -1], budget)
+    if bands is None:
+        assert budget < 50
+        return
+    assert bands.slots * sum(words for _, words in bands.words) <= budget
+    words = sorted((y, x, b) for rect, first, count in bands.parts for y in range(rect.y0, rect.y1)
+                   for x in range(rect.x0, rect.x1) for b in range(first, first + count))
+    assert words == sorted((y, x, b) for y in range(9) for x in range(20) for b in range(2))
 
 
-def test_whole_rows_and_two_slots_are_preferred():
-    bands = plan_bands(layer("y", "x", Image(8, 20, 1)), [0], 80)
-    assert bands is not None and bands.slots == 2 and bands.rects[0] == Rect(0, 2, 0, 20)
+@pytest.mark.parametrize(("budget", "band"), [(320, Band(Rect(0, 8, 0, 20), 0, 1)), (160, Band(Rect(0, 4, 0, 20), 0, 1)),
+                                              (12, Band(Rect(0, 1, 0, 5), 0, 1))])
+def test_whole_planes_then_whole_rows_and_two_slots_are_preferred(budget, band):
+    bands = plan_bands(layer("y", "x", Image(8, 20, 3)), [0], budget)
+    assert bands is not None and bands.slots == 2 and bands.parts[0] == band
+
+
+def test_a_convolution_keeps_its_input_blocks_together():
+    image, rows = Image(8, 8, 4), 4
+    conv = ConvLayer("y", (Operand("x", image),), Operand("y", image), Window(3, 3, top=1, left=1), Clamp(0),
+                     np.zeros((4, 3, 3, 4, rows, rows), np.int8), np.zeros((4, 9, rows), np.uint8), fill=0,
+                     sources=(0,) * 4)
+    by_output = plan_bands(conv, [-1], 128)
+    assert by_output is not None and by_output.parts[0] == Band(Rect(0, 8, 0, 8), 0, 1)
+    by_row = plan_bands(conv, [0], 256)
+    assert by_row is not None and by_row.parts[0] == Band(Rect(0, 2, 0, 8), 0, 4)
+    depthwise = replace(conv, weights=conv.weights[:, :, :, :1], sources=(0, 1, 2, 3))
+    by_plane = plan_bands(depthwise, [0, -1], 256)
+    assert by_plane is not None and by_plane.parts[0] == Band(Rect(0, 8, 0, 8), 0, 1)
 
 
 def storages(layers: list[Layer], words: int) -> dict[str, Storage]:
@@ -208,13 +229,14 @@ def test_the_largest_tensor_streams_when_not_all_fit():
               Layer("c", (Operand("b", large),), Operand("c", small), Window(), Clamp(0))]
     sizes = {"a": small.words, "b": large.words, "c": small.words}
     plan = plan_memory(layers, {name: Storage(name, n, 1, 4, n) for name, n in sizes.items()}, TINY)
-    assert set(plan.resident) == {"a", "c"} and len(plan.layers[0].bands.rects) > 1
+    assert set(plan.resident) == {"a", "c"} and len(plan.layers[0].bands.parts) > 1
 
 
 def test_a_band_that_can_never_fit_names_the_operator():
-    image = Image(1, 1, TINY.act_words + 1)
+    image = Image(TINY.act_words + 1, 1, 1)
+    wide = replace(layer("y", "x", image), window=Window(kh=TINY.act_words + 1))
     with pytest.raises(Unplaceable, match="smallest band needs more than the 64 KiB") as caught:
-        plan_memory([layer("y", "x", image)], storages([layer("y", "x")], image.words), TINY)
+        plan_memory([replace(wide, output=Operand("y", SMALL))], storages([wide], image.words), TINY)
     assert caught.value.op == "y"
 
 
@@ -238,20 +260,66 @@ def test_packing_round_trips(channels):
     assert np.array_equal(unpack(packed, array.shape, channels, 4), array)
 
 
-def test_packing_whole_words_is_the_raw_array():
+def test_a_packed_tensor_is_one_plane_after_the_other():
     array = np.arange(2 * 3 * 8, dtype=np.int8).reshape(1, 2, 3, 8)
-    assert pack(array, 8, 4) == array.tobytes()
+    assert pack(array, 8, 4) == array[..., :4].tobytes() + array[..., 4:].tobytes()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_gathered_image_holds_windows_of_each_row_at_equal_distances(transposed):
+    array = np.random.default_rng(0).integers(-128, 128, (1, 5, 6, 3)).astype(np.int8)
+    raw = np.frombuffer(Gather(24, before=3, pitch=6, fill=7, transposed=transposed).pack(array), np.int8)
+    lines = raw.reshape(-1, 24)
+    image = array[0].swapaxes(0, 1) if transposed else array[0]
+    assert len(lines) == len(image) and (lines[:, :3] == 7).all()
+    for y, window in np.ndindex(len(lines), 2):
+        assert np.array_equal(lines[y, 6 + 6 * window:12 + 6 * window], image[y, 1 + 2 * window:3 + 2 * window].ravel())
 
 
 def test_packing_refuses_other_types_and_sizes():
     with pytest.raises(ValueError, match="must be int8"):
         pack(np.zeros((2, 3), np.uint8), 3, 4)
-    with pytest.raises(ValueError, match="pixels of 4 bytes, not 7 bytes"):
+    with pytest.raises(ValueError, match="1 planes of 1 words, not 7 bytes"):
         unpack(bytes(7), (1, 3), 3, 4)
 
 
 def test_a_view_of_a_band_addresses_pixels_by_their_place_in_the_image():
-    view = View(base=100 - 2 * 10, row=10, blocks=2)  # rows from 2 on lie at word 100
-    assert view.address(2, 0) == 100 and view.address(3, 1, 1) == 113
-    assert view.span(Rect(2, 4, 0, 5)) == (100, 120)
-    assert view.lane(Rect(2, 4, 0, 5), 1) == (101, 120, 2)
+    view = View(base=100 - 2 * 10, row=10, plane=40)  # rows from 2 on lie at word 100
+    assert view.address(2, 0) == 100 and view.address(3, 1, 1) == 151
+    assert view.words(Rect(2, 4, 0, 10), 0) == (100, 120, 1, 1, 40)
+    assert view.words(Rect(2, 4, 0, 10), 1, 2) == (140, 160, 1, 2, 40)
+    assert view.words(Rect(2, 4, 3, 4), 0) == (103, 114, 10, 1, 40)
+
+
+def test_planes_of_a_region_are_tracked_apart():
+    planes = Instruction(Opcode.LOAD, {}, 0, [], [Region(Space.ACT, 0, 4, 1, 3, 16)])
+    between, within = (instruction(Opcode.COMPUTE, reads=[words]) for words in ((4, 16), (34, 35)))
+    assert waits(planes, between, within)[1:] == [[0] * 4, [1, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("late_is_a", [False, True])
+def test_an_addition_follows_the_later_of_two_convolutions(late_is_a):
+    def conv(name, source):
+        base = layer(name, source)
+        return ConvLayer(name, base.inputs, base.output, POINTWISE, Clamp(0), np.zeros((1, 1, 1, 1, 4, 4), np.int8),
+                         np.zeros((1, 9, 4), np.uint8), fill=0, sources=(0,))
+
+    add = AddLayer("s", tuple(Operand(name, SMALL) for name in ("ba" if late_is_a else "ab")), Operand("s", SMALL),
+                   POINTWISE, Clamp(0), AddParams.from_scales(1, 0, 1, 0, 1, 0))
+    layers = [conv("a", "x"), conv("b", "x"), add]
+    first, second = fuse_sums(layers, set())
+    assert first is layers[0] and isinstance(second, ConvLayer) and second.sum
+    assert [each.storage for each in second.inputs] == ["x", "a"] and second.output.storage == "s"
+    assert second.sum.conv_is_a == late_is_a
+    assert fuse_sums(layers, {"b"}) == layers
+
+
+@pytest.mark.parametrize(("shape", "stride", "expected"), [
+    ((4, 3, 3, 3), 2, (3, 1, False)),      # an image stem: a kernel row per pass
+    ((4, 10, 4, 1), 2, (4, 1, True)),      # long columns of one channel: a kernel column per pass
+    ((4, 3, 3, 3), 8, None),               # windows farther apart than a word
+    ((4, 1, 1, 3), 1, None)])              # nothing to gather
+def test_few_channels_are_gathered_along_the_longer_side(shape, stride, expected):
+    x = Storage("x", 50, 40, shape[3], 2000, "x")
+    found = gathered("y", x, Window(shape[1], shape[2], stride, stride), Image(20, 15, 1), np.ones(shape, np.int8), 0, 16)
+    assert (found and (found.window.kh, found.window.kw, found.storage.gather.transposed)) == expected
