@@ -10,7 +10,7 @@ from ..hw.config import AcceleratorConfig
 from ..hw.isa import ErrorCode
 from ..hw.lines import LINE_READ_LATENCY
 from .decode import Instruction
-from .memories import FILL, Memories, Region, gather
+from .memories import FILL, Memories, Region, gather, in_groups
 from .step import MOST_TAPS, Step
 
 __all__ = ["FilterCompute"]
@@ -33,20 +33,21 @@ class FilterCompute(Step):
             raise self.fail(ErrorCode.FIELD, f"walk_w + spacing must be above {LINE_READ_LATENCY} and at most "
                                              f"{config.line_words}, not {delay}")
         self.acc = self.acc_range()
-        self.require_end("wgt", f["wgt"] + passes * config.rows)
-        self.wgt = slice(f["wgt"], f["wgt"] + passes * config.rows)
-        self.require_length("words walked", passes * (f["lead"] + f["walk_h"] * f["walk_w"]), MOST_TAPS)
-        self.streams = self._streams()
+        end = f["wgt"] + f["groups"] * passes * config.rows
+        self.require_end("wgt", end)
+        self.wgt = slice(f["wgt"], end)
+        self.pixel_words = f["groups"] * passes * (f["lead"] + f["walk_h"] * f["walk_w"])
+        self.require_length("words streamed", self.pixel_words, MOST_TAPS)
+        self.streams = in_groups(self._streams(), f["groups"], f["step_group"])
         self.require_end("act", int(self.streams.max()) + 1)
         self.taps, self.outside = self._taps()
-        self.pixel_words = self.streams.size
         self.reads = [Region("act", self.streams), Region("wgt", self.wgt)]
         self.writes = [Region("acc", self.acc)]
         if f["accumulate"]:
             self.reads.append(Region("acc", self.acc))
 
     def _streams(self) -> npt.NDArray[np.int32]:
-        """Return the words that each pass streams, int32 [passes, words]; padding is ``FILL``."""
+        """Return the words that each pass of a group streams, int32 [passes, words]; padding is ``FILL``."""
         f = dict(self.instruction.fields)
         lines = {**f, "out_h": f["walk_h"], "out_w": f["walk_w"], "stride_y": 1, "stride_x": 1}
         words = gather(lines, f["blocks"], f["dil_y"], f["dil_x"]).T
@@ -67,15 +68,17 @@ class FilterCompute(Step):
 
     def fetch(self, m: Memories) -> npt.NDArray[Any]:
         m.act[FILL] = self.instruction.fields["fill"]
-        rows = self.config.rows
-        weights = m.wgt[self.wgt].reshape(-1, rows, rows).astype(np.int32)
-        if (self.outside[None, :, :, None] & (weights != 0)[:, None]).any():
+        f, rows = self.instruction.fields, self.config.rows
+        weights = m.wgt[self.wgt].reshape(f["groups"], -1, rows, rows).astype(np.int32)
+        if (self.outside.any(axis=0)[:, None] & (weights != 0)).any():
             raise self.fail(ErrorCode.FIELD, "rows without a word at the first output must have zero weights")
-        total = m.acc[self.acc] if self.instruction.fields["accumulate"] else np.zeros_like(m.acc[self.acc])
-        for stream, tile in zip(self.streams, weights, strict=True):
-            words = m.act.take(stream, axis=0).astype(np.int32)
-            total = total + np.einsum("prc,rc->pc", words[self.taps], tile)
-        return total
+        total = m.acc[self.acc].reshape(f["groups"], -1, rows) * np.int32(f["accumulate"])
+        for group, tiles in enumerate(weights):
+            streams = self.streams[group % len(self.streams)]  # one for all when they read the same
+            for stream, tile in zip(streams, tiles, strict=True):
+                words = m.act.take(stream, axis=0).astype(np.int32)
+                total[group] += np.einsum("prc,rc->pc", words[self.taps], tile)
+        return total.reshape(-1, rows)
 
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
         m.acc[self.acc] = value

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..hw.config import AcceleratorConfig
 
 __all__ = ["ADDRESS_SPACE", "FILL", "Memories", "MemoryName", "Region", "Words", "extent", "gather", "grid",
-           "rows_of", "take"]
+           "in_groups", "rows_of", "take"]
 
 MemoryName: TypeAlias = Literal["dram", "act", "wgt", "param", "acc"]
 Words: TypeAlias = slice | npt.NDArray[np.int32]
@@ -97,7 +97,8 @@ def _coordinates(start: int, outer: npt.NDArray[np.int64], inner: npt.NDArray[np
 def gather(f: dict[str, int], blocks: int, dil_y: int, dil_x: int) -> npt.NDArray[np.int32]:
     """Return the input words of a window operation, int32 [out_h * out_w, kh * kw * blocks].
 
-    ``f`` holds the fields that COMPUTE and POOL share. Taps outside the image are ``FILL``.
+    ``f`` holds the fields that COMPUTE and POOL share, and ``step_block`` where there are several blocks. Taps outside
+    the image are ``FILL``.
     """
     y, x = np.arange(f["out_h"]), np.arange(f["out_w"])
     ky, kx = np.arange(f["kh"]), np.arange(f["kw"])
@@ -105,10 +106,22 @@ def gather(f: dict[str, int], blocks: int, dil_y: int, dil_x: int) -> npt.NDArra
     ix = _coordinates(f["ix0"], x * f["stride_x"], kx * dil_x)
     row = f["in_base"] + y[:, None] * f["step_y"] + ky * f["tap_y"]
     column = x[:, None] * f["step_x"] + kx * f["tap_x"]
-    words = row[:, None, :, None, None] + column[None, :, None, :, None] + np.arange(blocks)
+    words = row[:, None, :, None, None] + column[None, :, None, :, None]
+    words = words + f.get("step_block", 0) * np.arange(blocks)
     words %= ADDRESS_SPACE
     inside_y, inside_x = (iy >= 0) & (iy < f["in_h"]), (ix >= 0) & (ix < f["in_w"])
     if not (inside_y.all() and inside_x.all()):
         inside = inside_y[:, None, :, None, None] & inside_x[None, :, None, :, None]
         words = np.where(inside, words, FILL)
     return words.astype(np.int32).reshape(f["out_h"] * f["out_w"], -1)
+
+
+def in_groups(words: npt.NDArray[np.int32], groups: int, step: int) -> npt.NDArray[np.int32]:
+    """Return the input words of each group, int32 [groups] + shape, or [1] + shape when all groups read the same.
+
+    Group g reads ``g * step`` words further than ``words``, modulo 2^20.
+    """
+    if not step:
+        return words[None]
+    offsets = (step * np.arange(groups)).reshape(-1, *[1] * words.ndim)
+    return np.where(words == FILL, FILL, (words + offsets) % ADDRESS_SPACE).astype(np.int32)

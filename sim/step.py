@@ -83,11 +83,12 @@ class Step(ABC):
             raise self.fail(ErrorCode.ADDRESS, f"{memory} address must be below {size} words, not {end - 1}")
 
     def acc_range(self) -> slice:
-        """Return the accumulators of the tile; they must lie in one ping-pong half."""
+        """Return the accumulators of the tile in all its groups; they must lie in one ping-pong half."""
         f, half = self.instruction.fields, self.config.acc_half
+        self.require_positive("groups")
         if f["acc"] >= self.config.acc_depth:
             raise self.fail(ErrorCode.FIELD, f"acc must be below {self.config.acc_depth}, not {f['acc']}")
-        end = f["acc"] + f["out_h"] * f["out_w"]
+        end = f["acc"] + f["groups"] * f["out_h"] * f["out_w"]
         if (end - 1) // half != f["acc"] // half:
             raise self.fail(ErrorCode.ADDRESS, f"accumulators must stay within a half of {half} words, "
                                                f"not span {f['acc']}..{end - 1}")

@@ -15,7 +15,7 @@ from ..hw.isa import Buffer, ErrorCode, Opcode
 from .decode import Instruction
 from .errors import MachineError
 from .filter import FilterCompute
-from .memories import FILL, Memories, MemoryName, Region, Words, gather, rows_of, take
+from .memories import FILL, Memories, MemoryName, Region, Words, gather, in_groups, rows_of, take
 from .step import MOST_TAPS, MOST_WORDS, Broken, Step
 from .vector_steps import VECTOR_STEPS
 
@@ -27,7 +27,7 @@ _BUS_SPACE = 1 << 32
 
 
 class Transfer(Step):
-    """LOAD and STORE: copy runs of words between DRAM and a buffer."""
+    """LOAD and STORE: copy runs of words between DRAM and a buffer, or gather windows of their bytes."""
 
     def __init__(self, config: AcceleratorConfig, instruction: Instruction, base: int, dram_words: int):
         super().__init__(config, instruction)
@@ -38,14 +38,32 @@ class Transfer(Step):
             raise self.fail(ErrorCode.FIELD, f"buffer must be at most {max(Buffer)}, not {f['buffer']}")
         self.require_length("rows * row_words", f["rows"] * f["row_words"], MOST_WORDS)
         buffer = Buffer(f["buffer"]) if load else Buffer.ACT
+        self.pitch = f["pitch"] if load else 0
+        if self.pitch:
+            self._require_windows(buffer)
+        length = f["windows"] if self.pitch else f["row_words"]
         names: dict[Buffer, MemoryName] = {Buffer.ACT: "act", Buffer.WGT: "wgt", Buffer.PARAM: "param"}
         count = np.arange(f["rows"])
-        self.require_end(names[buffer], f["local"] + (f["rows"] - 1) * f["local_stride"] + f["row_words"])
-        local = Region(names[buffer], rows_of(f["local"] + f["local_stride"] * count, f["row_words"]))
+        self.require_end(names[buffer], f["local"] + (f["rows"] - 1) * f["local_stride"] + length)
+        local = Region(names[buffer], rows_of(f["local"] + f["local_stride"] * count, length))
         dram = Region("dram", self._dram(base, dram_words, count))
         self.source, self.target = (dram, local) if load else (local, dram)
         self.reads, self.writes = [self.source], [self.target]
         self.dram_words = f["rows"] * f["row_words"]
+
+    def _require_windows(self, buffer: Buffer) -> None:
+        """Raise FIELD unless the windows of a run lie in its bytes, and their words in the activation buffer."""
+        f, word = self.instruction.fields, self.config.word_bytes
+        self.require_positive("windows")
+        self.require_length("rows * windows", f["rows"] * f["windows"], MOST_WORDS)
+        if buffer != Buffer.ACT:
+            raise self.fail(ErrorCode.FIELD, f"buffer must be {Buffer.ACT} with a pitch, not {buffer}")
+        if self.pitch > word:
+            raise self.fail(ErrorCode.FIELD, f"pitch must be at most {word}, not {self.pitch}")
+        end = (f["windows"] - 1) * self.pitch + word
+        if end > f["row_words"] * word:
+            raise self.fail(ErrorCode.FIELD, f"windows must end within the {f['row_words'] * word} bytes of a run, "
+                                             f"not at {end}")
 
     def _dram(self, base: int, dram_words: int, count: npt.NDArray[np.int64]) -> Words:
         f, word = self.instruction.fields, self.config.word_bytes
@@ -62,7 +80,12 @@ class Transfer(Step):
         return rows_of(starts, f["row_words"])
 
     def fetch(self, m: Memories) -> npt.NDArray[Any]:
-        return take(getattr(m, self.source.memory), self.source.words)
+        words = take(getattr(m, self.source.memory), self.source.words)
+        if not self.pitch:
+            return words
+        f, word = self.instruction.fields, self.config.word_bytes
+        first = self.pitch * np.arange(f["windows"])[:, None]
+        return words.reshape(f["rows"], -1)[:, first + np.arange(word)].reshape(-1, word)
 
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
         memory = getattr(m, self.target.memory)
@@ -83,14 +106,14 @@ class Windowed(Step):
         return words
 
     def read_windows(self, m: Memories, words: npt.NDArray[np.int32]) -> npt.NDArray[np.int8]:
-        """Return int8 [pixels, taps, R]."""
+        """Return the int8 words, shape of ``words`` + [R]."""
         if self.padded:
             m.act[FILL] = self.instruction.fields["fill"]
         return m.act.take(words, axis=0)
 
 
 class Compute(Windowed):
-    """COMPUTE: one output tile of a convolution or matrix product, accumulated in int32."""
+    """COMPUTE: an output tile of a convolution or matrix product, in one or more groups, accumulated in int32."""
 
     def __init__(self, config: AcceleratorConfig, instruction: Instruction):
         super().__init__(config, instruction)
@@ -100,26 +123,28 @@ class Compute(Windowed):
         if f["tiles"] != tiles:
             raise self.fail(ErrorCode.FIELD, f"tiles must be kh * kw * blocks = {tiles}, not {f['tiles']}")
         self.acc = self.acc_range()
-        self.require_end("wgt", f["wgt"] + tiles * config.rows)
-        self.words = self.windows(f["blocks"], f["dil_y"], f["dil_x"])
-        self.wgt = slice(f["wgt"], f["wgt"] + tiles * config.rows)
-        self.pixel_words = self.words.size
+        end = f["wgt"] + f["groups"] * tiles * config.rows
+        self.require_end("wgt", end)
+        self.wgt = slice(f["wgt"], end)
+        self.pixel_words = f["groups"] * tiles * f["out_h"] * f["out_w"]
+        self.require_length("words streamed", self.pixel_words, MOST_TAPS)
+        self.words = in_groups(self.windows(f["blocks"], f["dil_y"], f["dil_x"]), f["groups"], f["step_group"])
+        self.require_end("act", int(self.words.max()) + 1)
         self.reads = [Region("act", self.words), Region("wgt", self.wgt)]
         self.writes = [Region("acc", self.acc)]
         if f["accumulate"]:
             self.reads.append(Region("acc", self.acc))
 
     def fetch(self, m: Memories) -> npt.NDArray[Any]:
-        pixels, tiles = self.words.shape
-        weights = m.wgt[self.wgt]
-        rows = self.config.rows
+        f, rows = self.instruction.fields, self.config.rows
+        inputs, pixels, tiles = self.words.shape
+        weights = m.wgt[self.wgt].reshape(f["groups"], tiles * rows, rows)
         chunk = max(1, _EXACT_DEPTH // rows)
-        total: npt.NDArray[np.int32] | None = m.acc[self.acc] if self.instruction.fields["accumulate"] else None
+        total = m.acc[self.acc] if f["accumulate"] else np.zeros((f["groups"] * pixels, rows), np.int32)
         for t in range(0, tiles, chunk):
-            taps = self.read_windows(m, self.words[:, t:t + chunk]).reshape(pixels, -1).astype(np.float32)
-            part = (taps @ weights[t * rows:(t + chunk) * rows].astype(np.float32)).astype(np.int32)
-            total = part if total is None else total + part  # int32 wraps, as the accumulators do
-        assert total is not None
+            taps = self.read_windows(m, self.words[..., t:t + chunk]).reshape(inputs, pixels, -1).astype(np.float32)
+            part = taps @ weights[:, t * rows:(t + chunk) * rows].astype(np.float32)
+            total = total + part.reshape(-1, rows).astype(np.int32)  # wraps, as the accumulators do
         return total
 
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:

@@ -58,7 +58,8 @@ def tap(act: np.ndarray, f: dict[str, int], y: int, x: int, ky: int, kx: int, bl
     ix = f["ix0"] + x * f["stride_x"] + kx * f.get("dil_x", 1)
     if not (0 <= iy < f["in_h"] and 0 <= ix < f["in_w"]):
         return [f["fill"]] * act.shape[1]
-    address = f["in_base"] + y * f["step_y"] + x * f["step_x"] + ky * f["tap_y"] + kx * f["tap_x"] + block
+    address = f["in_base"] + y * f["step_y"] + x * f["step_x"] + ky * f["tap_y"] + kx * f["tap_x"]
+    address += block * f.get("step_block", 0)
     return act[address % 2**20].tolist()
 
 

@@ -42,25 +42,26 @@ def fields(rows: int, image, blocks: int, kernel, stride, pads, *, block: int = 
     return {"in_base": (IN + block - top * w * blocks - (left - skip) * blocks) % 2**20, "iy0": -top,
             "ix0": skip - left, "in_h": h, "in_w": w, "step_x": blocks, "step_y": w * blocks,
             "tap_y": lines * w * blocks, "dil_y": lines, "stride_x": sx, "stride_y": sy, "fill": fill,
-            "out_h": out_h, "out_w": out_w, "kh": passes, "kw": 1, "blocks": 1, "tiles": passes, "wgt": WGT, "acc": ACC,
-            "fir": 1, "spacing": spacing, "walk_h": (out_h - 1) * sy + lines, "lead": skip,
+            "out_h": out_h, "out_w": out_w, "kh": passes, "kw": 1, "blocks": 1, "groups": 1, "tiles": passes,
+            "wgt": WGT, "acc": ACC, "fir": 1, "spacing": spacing, "walk_h": (out_h - 1) * sy + lines, "lead": skip,
             "walk_w": max(width - skip, w + skip) if shared else width, "skip_y": lines - 1, "skip_x": kw - 1 - skip}
 
 
 def set_weights(m: Machine, f: dict[str, int], kernel: np.ndarray) -> None:
     """Put a kernel [kh, kw, R] into the weight tiles: newest line first, newest tap first."""
     rows = m.config.rows
-    m.wgt[WGT:WGT + f["tiles"] * rows] = 0
+    m.wgt[f["wgt"]:f["wgt"] + f["tiles"] * rows] = 0
     lines = f["dil_y"]
     for ky, kx in np.ndindex(*kernel.shape[:2]):
         row = (lines - 1 - ky % lines) * f["spacing"] + kernel.shape[1] - 1 - kx
-        m.wgt[WGT + ky // lines * rows + row] = kernel[ky, kx]
+        m.wgt[f["wgt"] + ky // lines * rows + row] = kernel[ky, kx]
 
 
-def convolve(m: Machine, f: dict[str, int], shape, kernel: np.ndarray, block: int) -> np.ndarray:
+def convolve(m: Machine, f: dict[str, int], shape, kernel: np.ndarray, block: int,
+             start: int = IN) -> np.ndarray:
     """Return the sums int64 [pixels, R] of a depthwise convolution, as loops over the padded image."""
     _, (h, w), blocks, (kh, kw), (sy, sx), ((top, _), (left, _)) = shape
-    image = m.act[IN:IN + h * w * blocks].reshape(h, w, blocks, -1)[:, :, block].astype(np.int64)
+    image = m.act[start:start + h * w * blocks].reshape(h, w, blocks, -1)[:, :, block].astype(np.int64)
     sums = np.zeros((f["out_h"], f["out_w"], m.config.rows), np.int64)
     for y, x, ky, kx in np.ndindex(f["out_h"], f["out_w"], kh, kw):
         iy, ix = y * sy + ky - top, x * sx + kx - left
@@ -87,15 +88,34 @@ def test_a_depthwise_convolution(shape, shared, accumulate):
         assert result.pixel_words == f["tiles"] * (f["lead"] + f["walk_h"] * f["walk_w"])
 
 
+@pytest.mark.parametrize("accumulate", [0, 1])
+def test_a_depthwise_convolution_of_several_blocks(accumulate):
+    """Every block of channels is a group, whose words lie in a plane of its own."""
+    shape = (8, (6, 7), 1, (5, 3), (1, 1), ((2, 2), (1, 1)))
+    m = machine(config=CONFIGS[8])
+    f = fields(*shape, shared=True) | {"groups": 3, "step_group": 50, "accumulate": accumulate}
+    kernel = np.random.default_rng(1).integers(-128, 128, (3, 5, 3, 8))
+    expected = m.acc.astype(np.int64)
+    sizes = f["tiles"] * 8, f["out_h"] * f["out_w"]
+    for g in range(3):
+        set_weights(m, f | {"wgt": WGT + g * sizes[0]}, kernel[g])
+        tile = slice(ACC + g * sizes[1], ACC + (g + 1) * sizes[1])
+        plane = convolve(m, f, shape, kernel[g], 0, IN + 50 * g)
+        expected[tile] = plane + (expected[tile] if accumulate else 0)
+    result = run_one(m, Opcode.COMPUTE, **f)
+    assert np.array_equal(m.acc, expected.astype(np.int32))
+    assert result.pixel_words == 3 * f["tiles"] * (f["lead"] + f["walk_h"] * f["walk_w"])
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_each_row_meets_the_word_that_the_definition_names(spacing):
     """Not only convolutions: weights in every row, whose words come from lines before and their neighbours."""
     m = machine(config=CONFIGS[16])
     lines = lines_at_once(16, spacing)
     f = {"in_base": 9, "in_h": 99, "in_w": 99, "step_x": 1, "step_y": 20, "tap_x": 7, "tap_y": 3, "dil_x": 1,
-         "dil_y": 1, "stride_x": 3, "stride_y": 2, "out_h": 2, "out_w": 3, "kh": 2, "kw": 2, "blocks": 2, "tiles": 8,
-         "wgt": WGT, "acc": ACC, "fir": 1, "spacing": spacing, "lead": 5, "walk_h": lines + 5, "walk_w": 11,
-         "skip_y": lines + 1, "skip_x": 2}
+         "dil_y": 1, "stride_x": 3, "stride_y": 2, "out_h": 2, "out_w": 3, "kh": 2, "kw": 2, "blocks": 2,
+         "step_block": 1, "groups": 1, "tiles": 8, "wgt": WGT, "acc": ACC, "fir": 1, "spacing": spacing, "lead": 5,
+         "walk_h": lines + 5, "walk_w": 11, "skip_y": lines + 1, "skip_x": 2}
     expected = m.acc.astype(np.int64)
     expected[ACC:ACC + 6] = 0
     for t, (ky, kx, b) in enumerate(np.ndindex(2, 2, 2)):
@@ -115,8 +135,11 @@ def test_each_row_meets_the_word_that_the_definition_names(spacing):
 F, A = ErrorCode.FIELD, ErrorCode.ADDRESS
 WRONG = [
     *[(F, {name: 0}, f"{name} must be positive, not 0") for name in
-      ("out_h", "out_w", "kh", "kw", "blocks", "walk_h", "walk_w", "stride_x", "stride_y")],
+      ("out_h", "out_w", "kh", "kw", "blocks", "groups", "walk_h", "walk_w", "stride_x", "stride_y")],
     (F, {"tiles": 2}, "tiles must be kh * kw * blocks = 1, not 2"),
+    (A, {"groups": 65}, "stay within a half of 256 words, not span 3..262"),
+    (A, {"wgt": 2033, "groups": 2}, "wgt address must be below 2048 words, not 2048"),
+    (A, {"groups": 2, "step_group": 2000}, "act address must be below 2048 words"),
     (F, {"spacing": 6}, "spacing must be one of (4, 5, 8, 16), not 6"),
     (F, {"walk_w": 61}, "walk_w + spacing must be above 2 and at most 64, not 65"),
     (F, {"acc": 512}, "acc must be below 512, not 512"),

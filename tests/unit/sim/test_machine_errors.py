@@ -7,7 +7,8 @@ from systolith.sim.machine import Machine, MachineError
 from tests.unit.sim.reference import ALL_BANKS, PROGRAM, TINY, load_program, machine, run_one
 
 ONE = {"out_h": 1, "out_w": 1}
-COMPUTE = {**ONE, "in_h": 8, "in_w": 8, "kh": 1, "kw": 1, "blocks": 1, "tiles": 1, "stride_x": 1, "stride_y": 1}
+COMPUTE = {**ONE, "in_h": 8, "in_w": 8, "kh": 1, "kw": 1, "blocks": 1, "tiles": 1, "groups": 1, "stride_x": 1,
+           "stride_y": 1}
 POOL = {**ONE, "in_h": 8, "in_w": 8, "kh": 1, "kw": 1, "hi": 127, "mult": 1 << 30}
 LOAD = {"rows": 1, "row_words": 1}
 F, A, B = ErrorCode.FIELD, ErrorCode.ADDRESS, ErrorCode.BANK
@@ -16,6 +17,13 @@ WRONG = [
     (F, Opcode.LOAD, LOAD | {"rows": 0}, "rows must be positive, not 0"),
     (F, Opcode.STORE, LOAD | {"row_words": 0}, "row_words must be positive, not 0"),
     (F, Opcode.LOAD, LOAD | {"buffer": 3}, "buffer must be at most 2, not 3"),
+    (F, Opcode.LOAD, LOAD | {"pitch": 1}, "windows must be positive, not 0"),
+    (F, Opcode.LOAD, LOAD | {"pitch": 5, "windows": 1}, "pitch must be at most 4, not 5"),
+    (F, Opcode.LOAD, LOAD | {"pitch": 1, "windows": 1, "buffer": 1}, "buffer must be 0 with a pitch, not 1"),
+    (F, Opcode.LOAD, LOAD | {"pitch": 1, "windows": 2}, "windows must end within the 4 bytes of a run, not at 5"),
+    (F, Opcode.LOAD, {"rows": 9, "row_words": 9, "pitch": 3, "windows": 12}, "within the 36 bytes of a run, not at 37"),
+    (A, Opcode.LOAD, {"rows": 2, "row_words": 9, "pitch": 1, "windows": 33, "local_stride": TINY.act_words - 32},
+     "act address must be below"),
     (A, Opcode.LOAD, LOAD | {"dram": 2}, "DRAM address must be a multiple of 4, not 0x2"),
     (A, Opcode.LOAD, LOAD | {"rows": 2, "dram_stride": 6}, "DRAM address must be a multiple of 4, not 0x6"),
     (A, Opcode.LOAD, LOAD | {"local": TINY.act_words}, "act address must be below"),
@@ -25,7 +33,10 @@ WRONG = [
     (ErrorCode.AXI_READ, Opcode.LOAD, LOAD | {"dram": 1 << 16}, "DRAM address must be below 0x10000, not 0x10000"),
     (ErrorCode.AXI_WRITE, Opcode.STORE, LOAD | {"dram": 0xFFFC, "row_words": 2}, "DRAM address must be below"),
     *[(F, Opcode.COMPUTE, COMPUTE | {name: 0}, f"{name} must be positive, not 0")
-      for name in ("out_h", "out_w", "kh", "kw", "blocks")],
+      for name in ("out_h", "out_w", "kh", "kw", "blocks", "groups")],
+    (A, Opcode.COMPUTE, COMPUTE | {"out_w": 16, "groups": 5}, "stay within a half of 64 words, not span 0..79"),
+    (A, Opcode.COMPUTE, COMPUTE | {"groups": 2, "step_group": TINY.act_words}, "act address must be below"),
+    (A, Opcode.COMPUTE, COMPUTE | {"wgt": TINY.wgt_words - 4, "groups": 2}, "wgt address must be below"),
     (F, Opcode.COMPUTE, COMPUTE | {"tiles": 2}, "tiles must be kh * kw * blocks = 1, not 2"),
     (F, Opcode.COMPUTE, COMPUTE | {"acc": TINY.acc_depth}, "acc must be below 128, not 128"),
     (A, Opcode.COMPUTE, COMPUTE | {"acc": 63, "out_w": 2}, "stay within a half of 64 words, not span 63..64"),
@@ -61,9 +72,11 @@ def test_stops_on(code, opcode, fields, message):
 BANK = TINY.bank_words
 BANKS = [
     (Opcode.LOAD, {}, LOAD | {"local": BANK - 1, "row_words": 2}, 0x00, 0x03),
+    (Opcode.LOAD, {}, {"rows": 1, "row_words": 5, "local": BANK - 1, "pitch": 1, "windows": 17}, 0x00, 0x03),
     (Opcode.STORE, {}, LOAD | {"local": 2 * BANK}, 0x04, 0x00),
     (Opcode.STORE, {}, LOAD | {"rows": 2, "local_stride": 2 * BANK}, 0x05, 0x00),
     (Opcode.COMPUTE, {}, COMPUTE | {"in_base": BANK}, 0x02, 0x00),
+    (Opcode.COMPUTE, {}, COMPUTE | {"in_base": BANK, "groups": 2, "step_group": BANK}, 0x06, 0x00),
     (Opcode.COMPUTE, {}, COMPUTE | {"in_base": 2 * BANK - 1, "ix0": -1, "out_w": 2, "step_x": BANK}, 0x04, 0x00),
     (Opcode.REQUANT, {}, {**ONE, "dst": 3 * BANK}, 0x00, 0x08),
     (Opcode.ADD, {}, {**ONE, "a": BANK, "b": 3 * BANK}, 0x0A, 0x01),

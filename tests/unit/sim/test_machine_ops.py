@@ -1,5 +1,7 @@
 """Every opcode against plain loops over Python integers."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,27 @@ def test_store_copies_runs_of_words(rows, row_words, local_stride, dram_stride):
     assert result.dram_bytes_written == rows * row_words * R
 
 
+@pytest.mark.parametrize("row_words, windows, pitch", [(5, 9, 2), (5, 17, 1), (4, 4, 4), (4, 5, 3), (7, 2, 3),
+                                                       (1, 1, 4)])
+def test_load_gathers_windows_of_bytes(row_words, windows, pitch):
+    m = machine()
+    expected = m.act.copy()
+    for r in range(3):
+        run = m.dram[0x140 + r * 0x30:][:row_words * R].view(np.int8)
+        for i in range(windows):
+            expected[9 + r * 20 + i] = run[i * pitch:i * pitch + R]
+    result = run_one(m, Opcode.LOAD, base=0x100, dram=0x40, dram_stride=0x30, local=9, local_stride=20, rows=3,
+                     row_words=row_words, pitch=pitch, windows=windows)
+    assert np.array_equal(m.act, expected)
+    assert result.dram_bytes_read == 3 * row_words * R
+
+
+def test_store_has_no_windows():
+    m = machine()
+    run_one(m, Opcode.STORE, local=9, rows=1, row_words=2, pitch=1, windows=99)
+    assert np.array_equal(m.dram[:2 * R].view(np.int8).reshape(2, R), m.act[9:11])
+
+
 # in_h, in_w, blocks, kernel, stride, pads (top, left), dilation, out
 CONVOLUTIONS = {
     "pointwise": (4, 5, 2, (1, 1), (1, 1), (0, 0), (1, 1), (4, 5)),
@@ -62,7 +85,7 @@ CONVOLUTIONS = {
 def test_compute_accumulates_a_convolution_tile(shape, accumulate):
     m = machine(accumulate)
     f = window(100, *shape, fill=-7)
-    f |= {"blocks": shape[2], "dil_y": shape[6][0], "dil_x": shape[6][1], "wgt": 33}
+    f |= {"blocks": shape[2], "step_block": 1, "dil_y": shape[6][0], "dil_x": shape[6][1], "wgt": 33, "groups": 1}
     f |= {"tiles": f["kh"] * f["kw"] * f["blocks"], "acc": 66, "accumulate": accumulate}
     expected = m.acc.copy()
     for p, (y, x) in enumerate(np.ndindex(*shape[-1])):
@@ -78,19 +101,41 @@ def test_compute_accumulates_a_convolution_tile(shape, accumulate):
     assert result.pixel_words == f["out_h"] * f["out_w"] * f["tiles"]
 
 
+@pytest.mark.parametrize("accumulate", [0, 1])
+@pytest.mark.parametrize("step_block, step_group", [(1, 0), (35, 0), (35, 70), (3, 2**20 - 5)])
+def test_compute_repeats_for_groups_of_weights_and_inputs(step_block, step_group, accumulate):
+    m = machine(accumulate)
+    shape = (5, 7, 2, (3, 2), (1, 2), (1, 1), (1, 1), (4, 3))
+    f = window(300, *shape, fill=-7) | {"blocks": 2, "step_block": step_block, "dil_y": 1, "dil_x": 1, "wgt": 33,
+                                        "tiles": 12, "acc": 66, "accumulate": accumulate, "groups": 3,
+                                        "step_group": step_group}
+    expected = m.acc.copy()
+    for g, (p, (y, x)) in product(range(3), enumerate(np.ndindex(4, 3))):
+        shifted = f | {"in_base": f["in_base"] + g * step_group}
+        for c in range(R):
+            total = int(m.acc[66 + 12 * g + p, c]) if accumulate else 0
+            for t, (ky, kx, block) in enumerate(np.ndindex(3, 2, 2)):
+                pixel = tap(m.act, shifted, y, x, ky, kx, block)
+                total += sum(pixel[r] * int(m.wgt[33 + (12 * g + t) * R + r, c]) for r in range(R))
+            expected[66 + 12 * g + p, c] = wrap(total)
+    result = run_one(m, Opcode.COMPUTE, **f)
+    assert np.array_equal(m.acc, expected)
+    assert result.pixel_words == 3 * 12 * 12
+
+
 def test_compute_is_exact_when_every_product_is_the_largest():
     config = AcceleratorConfig(rows=16)
     m = machine(config=config)
     m.act[:], m.wgt[:] = -128, -128
     tiles = config.wgt_words // config.rows  # deeper than float32 could sum
-    run_one(m, Opcode.COMPUTE, in_h=1, in_w=1, out_h=1, out_w=1, kh=1, kw=1, blocks=tiles, tiles=tiles)
+    run_one(m, Opcode.COMPUTE, in_h=1, in_w=1, out_h=1, out_w=1, kh=1, kw=1, blocks=tiles, tiles=tiles, groups=1)
     assert m.acc[0].tolist() == [tiles * 16 * 2**14] * 16
 
 
 def test_accumulators_wrap_at_32_bits():
     m = machine()
     m.act[0], m.wgt[:R], m.acc[0] = 127, 127, 2**31 - 1
-    run_one(m, Opcode.COMPUTE, in_h=1, in_w=1, out_h=1, out_w=1, kh=1, kw=1, blocks=1, tiles=1, accumulate=1)
+    run_one(m, Opcode.COMPUTE, in_h=1, in_w=1, out_h=1, out_w=1, kh=1, kw=1, blocks=1, tiles=1, groups=1, accumulate=1)
     assert m.acc[0].tolist() == [-(2**31) - 1 + R * 127 * 127] * R
 
 
