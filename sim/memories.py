@@ -26,7 +26,7 @@ class Memories:
     """Contents of DRAM and of the buffers, one word of R bytes (or R accumulators) per row.
 
     ``dram`` int8 [words, R], ``act`` int8 [act_words + 1, R] with a spare word for padding, ``wgt`` int8
-    [wgt_words, R], ``param`` uint8 [param_words, R], ``acc`` int32 [acc_depth, R].
+    [wgt_words, R], ``param`` uint8 [param_words, R], ``acc`` int32 [acc_depth, R], ``table`` int8 [256], TABLE's.
     """
 
     def __init__(self, config: AcceleratorConfig, dram_bytes: int):
@@ -36,6 +36,7 @@ class Memories:
         self.wgt = np.zeros((config.wgt_words, word), np.int8)
         self.param = np.zeros((config.param_words, word), np.uint8)
         self.acc = np.zeros((config.acc_depth, word), np.int32)
+        self.table = np.zeros(256, np.int8)
 
 
 class Region(NamedTuple):

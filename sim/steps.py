@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
-from ..hw.isa import PARAM_WORDS, Buffer, ErrorCode, Opcode, PoolMode
-from ..models.quantise import requantize
+from ..hw.isa import Buffer, ErrorCode, Opcode
 from .decode import Instruction
 from .errors import MachineError
 from .filter import FilterCompute
 from .memories import FILL, Memories, MemoryName, Region, Words, gather, in_groups, rows_of, take
 from .step import MOST_TAPS, MOST_WORDS, Broken, Step
+from .vector_steps import VECTOR_STEPS
 
 __all__ = ["Broken", "Step", "prepare"]
 
@@ -93,7 +93,7 @@ class Transfer(Step):
 
 
 class Windowed(Step):
-    """What COMPUTE and POOL share: reading windows of an image, with padding."""
+    """Reading windows of an image, with padding."""
 
     def windows(self, blocks: int, dil_y: int, dil_x: int) -> npt.NDArray[np.int32]:
         """Return the words of each output pixel's taps, int32 [pixels, taps]; padding is ``FILL``."""
@@ -151,103 +151,16 @@ class Compute(Windowed):
         m.acc[self.acc] = value
 
 
-class VectorStep(Step):
-    """Base of the VECTOR instructions: requantised words clamped and written to the activation buffer."""
-
-    def __init__(self, config: AcceleratorConfig, instruction: Instruction):
-        super().__init__(config, instruction)
-        self.require_positive("out_h", "out_w")
-        self.dst = self.image("dst")
-        self.writes = [Region("act", self.dst)]
-
-    def finish(self, y: npt.NDArray[Any]) -> npt.NDArray[np.int8]:
-        f = self.instruction.fields
-        return np.minimum(np.maximum(y.astype(np.int64) + f["zp"], f["lo"]), f["hi"]).astype(np.int8)
-
-    def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
-        m.act[self.dst] = value
-
-
-class Requant(VectorStep):
-    """REQUANT: accumulators plus bias, requantised per channel."""
-
-    def __init__(self, config: AcceleratorConfig, instruction: Instruction):
-        super().__init__(config, instruction)
-        f = instruction.fields
-        self.acc = self.acc_range()
-        self.require_end("param", f["param"] + PARAM_WORDS)
-        self.param = slice(f["param"], f["param"] + PARAM_WORDS)
-        self.reads = [Region("acc", self.acc), Region("param", self.param)]
-
-    def fetch(self, m: Memories) -> npt.NDArray[Any]:
-        planes = m.param[self.param]
-        bias, mult = np.ascontiguousarray(planes[:8].T).view("<i4").T
-        shift = planes[8].view(np.int8)
-        self.require_scale(mult.view(np.uint32), shift)
-        return self.finish(requantize(m.acc[self.acc] + bias, mult, shift))
-
-
-class Add(VectorStep):
-    """ADD: two images of different scales."""
-
-    def __init__(self, config: AcceleratorConfig, instruction: Instruction):
-        super().__init__(config, instruction)
-        f = instruction.fields
-        for name in ("a_", "b_", "y_"):
-            self.require_scale(f[f"{name}mult"], f[f"{name}shift"], name)
-        self.a, self.b = self.image("a"), self.image("b")
-        self.reads = [Region("act", self.a), Region("act", self.b)]
-
-    def fetch(self, m: Memories) -> npt.NDArray[Any]:
-        f = self.instruction.fields
-        a = (take(m.act, self.a).astype(np.int32) - f["a_zp"]) << 20
-        b = (take(m.act, self.b).astype(np.int32) - f["b_zp"]) << 20
-        total = requantize(a, f["a_mult"], f["a_shift"]) + requantize(b, f["b_mult"], f["b_shift"])
-        return self.finish(requantize(total, f["y_mult"], f["y_shift"]))
-
-
-class Pool(Windowed, VectorStep):
-    """POOL: maximum, requantised sum or average over windows."""
-
-    def __init__(self, config: AcceleratorConfig, instruction: Instruction):
-        super().__init__(config, instruction)
-        f = instruction.fields
-        self.require_positive("kh", "kw")
-        if f["mode"] > max(PoolMode):
-            raise self.fail(ErrorCode.FIELD, f"mode must be at most {max(PoolMode)}, not {f['mode']}")
-        self.mode = PoolMode(f["mode"])
-        if self.mode != PoolMode.MAX:
-            self.require_scale(f["mult"], f["shift"])
-        if self.mode == PoolMode.AVERAGE and f["shift"]:
-            raise self.fail(ErrorCode.FIELD, f"shift of an average must be 0, not {f['shift']}")
-        self.words = self.windows(1, 1, 1)
-        self.reads = [Region("act", self.words)]
-
-    def fetch(self, m: Memories) -> npt.NDArray[Any]:
-        f = self.instruction.fields
-        taps = self.read_windows(m, self.words)
-        if self.mode == PoolMode.MAX:
-            return self.finish(taps.max(axis=1))
-        total = taps.sum(axis=1, dtype=np.int32)
-        if self.mode == PoolMode.SUM:
-            return self.finish(requantize(total + np.int32(f["bias"]), f["mult"], f["shift"]))
-        rounded = np.where(total > 0, total + f["half"], total - f["half"]).astype(np.int64)
-        return self.finish((rounded * f["mult"] >> 31) + (rounded < 0))
-
-
-_STEPS: dict[Opcode, type[Compute] | type[Requant] | type[Add] | type[Pool]] = {
-    Opcode.COMPUTE: Compute, Opcode.REQUANT: Requant, Opcode.ADD: Add, Opcode.POOL: Pool,
-}
-
-
 def prepare(config: AcceleratorConfig, instruction: Instruction, base: int, dram_words: int) -> Step:
     """Return the executable form of an instruction; a `Broken` step when its fields or addresses are wrong."""
     try:
         step: Step
         if instruction.opcode == Opcode.COMPUTE and instruction.fields["fir"]:
             step = FilterCompute(config, instruction)
-        elif instruction.opcode in _STEPS:
-            step = _STEPS[instruction.opcode](config, instruction)
+        elif instruction.opcode == Opcode.COMPUTE:
+            step = Compute(config, instruction)
+        elif instruction.opcode in VECTOR_STEPS:
+            step = VECTOR_STEPS[instruction.opcode](config, instruction)
         else:
             step = Transfer(config, instruction, base, dram_words)
         step.check_banks()
