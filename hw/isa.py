@@ -13,7 +13,7 @@ from amaranth import Shape, signed, unsigned
 from amaranth.lib.data import StructLayout
 
 __all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "ERROR", "HEADER", "HEADER_BITS", "INSTR_BITS",
-           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TABLE", "TRANSFER", "UNIT_OF", "Buffer",
+           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TABLE", "TABLE_ENTRIES", "TRANSFER", "UNIT_OF", "Buffer",
            "ErrorCode", "Opcode", "PoolMode", "Unit", "decode", "encode"]
 
 INSTR_BYTES = 64
@@ -22,6 +22,8 @@ HEADER_BITS = 128
 BODY_BITS = INSTR_BITS - HEADER_BITS
 # Words of the parameter buffer per block of output channels: byte planes of bias (4), multiplier (4) and shift (1).
 PARAM_WORDS = 9
+# Entries of TABLE's table: one per value of int8.
+TABLE_ENTRIES = 256
 # Positive requantisation shifts above this have no hardware (a real scale of 128 or more per accumulator step).
 MAX_LEFT_SHIFT = 7
 

@@ -6,16 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
-from ..hw.isa import PARAM_WORDS, ErrorCode, Opcode, PoolMode
+from ..hw.isa import PARAM_WORDS, TABLE_ENTRIES, ErrorCode, Opcode, PoolMode
 from ..models.quantise import requantize
 from .decode import Instruction
 from .memories import ADDRESS_SPACE, FILL, Memories, Region, gather, take
 from .step import MOST_TAPS, Step
 
-__all__ = ["TABLE_ENTRIES", "VECTOR_STEPS"]
-
-#: Entries of TABLE's table: one per value of int8.
-TABLE_ENTRIES = 256
+__all__ = ["VECTOR_STEPS"]
 
 
 class VectorStep(Step):
