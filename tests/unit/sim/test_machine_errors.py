@@ -10,6 +10,7 @@ ONE = {"out_h": 1, "out_w": 1}
 COMPUTE = {**ONE, "in_h": 8, "in_w": 8, "kh": 1, "kw": 1, "blocks": 1, "tiles": 1, "groups": 1, "stride_x": 1,
            "stride_y": 1}
 POOL = {**ONE, "in_h": 8, "in_w": 8, "kh": 1, "kw": 1, "hi": 127, "mult": 1 << 30}
+REQUANT = {**ONE, "groups": 1}
 LOAD = {"rows": 1, "row_words": 1}
 F, A, B = ErrorCode.FIELD, ErrorCode.ADDRESS, ErrorCode.BANK
 
@@ -43,11 +44,19 @@ WRONG = [
     (A, Opcode.COMPUTE, COMPUTE | {"out_h": 13, "out_w": 5}, "stay within a half of 64 words, not span 0..64"),
     (A, Opcode.COMPUTE, COMPUTE | {"in_base": TINY.act_words}, "act address must be below"),
     (A, Opcode.COMPUTE, COMPUTE | {"wgt": TINY.wgt_words - 3}, "wgt address must be below"),
-    (A, Opcode.REQUANT, {**ONE, "param": TINY.param_words - 8}, "param address must be below"),
-    (A, Opcode.REQUANT, {**ONE, "dst": TINY.act_words}, "act address must be below"),
+    (A, Opcode.REQUANT, REQUANT | {"param": TINY.param_words - 8}, "param address must be below"),
+    (A, Opcode.REQUANT, REQUANT | {"groups": 2, "param": TINY.param_words - 17}, "param address must be below"),
+    (A, Opcode.REQUANT, REQUANT | {"dst": TINY.act_words}, "act address must be below"),
+    (A, Opcode.REQUANT, REQUANT | {"groups": 2, "dst_step_group": TINY.act_words}, "act address must be below"),
+    (A, Opcode.REQUANT, REQUANT | {"groups": 2, "acc": 63}, "stay within a half of 64 words, not span 63..64"),
+    (F, Opcode.REQUANT, ONE, "groups must be positive, not 0"),
+    (A, Opcode.MUL, {**ONE, "a": TINY.act_words}, "act address must be below"),
+    (F, Opcode.MUL, {**ONE, "y_mult": 1 << 31}, "y_mult must be below 2^31, not 2147483648"),
+    (A, Opcode.TABLE, {**ONE, "a": TINY.act_words}, "act address must be below"),
+    (A, Opcode.TABLE, {**ONE, "param": TINY.param_words - 63, "reload": 1}, "param address must be below"),
     (A, Opcode.ADD, {**ONE, "out_h": 2, "b_step_y": TINY.act_words}, "act address must be below"),
     (F, Opcode.ADD, {**ONE, "y_shift": 8}, "y_shift must be between -31 and 7, not 8"),
-    (F, Opcode.ADD, {**ONE, "a_shift": -32}, "a_shift must be between -31 and 7, not -32"),
+    (F, Opcode.ADD, {**ONE, "b_shift": -32}, "b_shift must be between -31 and 7, not -32"),
     (F, Opcode.POOL, POOL | {"kw": 0}, "kw must be positive, not 0"),
     (F, Opcode.POOL, POOL | {"mode": 3}, "mode must be at most 2, not 3"),
     (F, Opcode.POOL, POOL | {"mode": 1, "shift": 8}, "shift must be between -31 and 7, not 8"),
@@ -78,8 +87,11 @@ BANKS = [
     (Opcode.COMPUTE, {}, COMPUTE | {"in_base": BANK}, 0x02, 0x00),
     (Opcode.COMPUTE, {}, COMPUTE | {"in_base": BANK, "groups": 2, "step_group": BANK}, 0x06, 0x00),
     (Opcode.COMPUTE, {}, COMPUTE | {"in_base": 2 * BANK - 1, "ix0": -1, "out_w": 2, "step_x": BANK}, 0x04, 0x00),
-    (Opcode.REQUANT, {}, {**ONE, "dst": 3 * BANK}, 0x00, 0x08),
+    (Opcode.REQUANT, {}, REQUANT | {"dst": 3 * BANK}, 0x00, 0x08),
     (Opcode.ADD, {}, {**ONE, "a": BANK, "b": 3 * BANK}, 0x0A, 0x01),
+    (Opcode.REQUANT, {}, REQUANT | {"groups": 2, "dst_step_group": 2 * BANK}, 0x00, 0x05),
+    (Opcode.MUL, {}, {**ONE, "a": BANK, "b": 3 * BANK}, 0x0A, 0x01),
+    (Opcode.TABLE, {}, {**ONE, "a": BANK, "dst": 2 * BANK}, 0x02, 0x04),
     (Opcode.POOL, {}, POOL | {"kw": 2, "tap_x": BANK, "dst": BANK}, 0x03, 0x02),
 ]
 
@@ -102,7 +114,7 @@ def test_requant_refuses_a_shift_that_the_hardware_lacks():
     m = machine()
     m.param[:8], m.param[8] = 0, 8
     with pytest.raises(MachineError, match="REQUANT: shift must be between -31 and 7, not 8") as caught:
-        run_one(m, Opcode.REQUANT, **ONE)
+        run_one(m, Opcode.REQUANT, **REQUANT)
     assert (caught.value.code, caught.value.unit) == (F, Unit.VECTOR)
 
 

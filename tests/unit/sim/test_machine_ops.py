@@ -139,38 +139,83 @@ def test_accumulators_wrap_at_32_bits():
     assert m.acc[0].tolist() == [-(2**31) - 1 + R * 127 * 127] * R
 
 
-def test_requant_scales_each_channel():
-    m = machine()
-    m.acc[:] >>= np.random.default_rng(1).integers(0, 24, m.acc.shape)
-    bias = [-5, 2**30, -(2**30), 77777]
-    mult = [2**31 - 1, 2**30, 1234567890, 0]
-    shift = [-9, -31, 7, 0]
+def parameters(rng: np.random.Generator, shift: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return random biases and multipliers, and the parameter words that hold them, uint8 [9, R]."""
+    bias, mult = rng.integers(-(2**30), 2**30, R), rng.integers(2**30, 2**31, R)
+    mult[0] = 0
     planes = np.zeros((9, R), np.uint8)
     planes[:8] = np.array([bias, mult], "<i4").T.copy().view(np.uint8).reshape(R, 8).T
     planes[8] = np.array(shift, np.int8).view(np.uint8)
-    m.param[5:14] = planes
-    f = {"dst": 40, "dst_step_y": 20, "dst_step_x": 2, "out_h": 6, "out_w": 9, "zp": -3, "lo": -100, "hi": 99}
+    return bias, mult, planes
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("height, width", [(3, 7), (1, 1)])
+def test_requant_scales_each_channel_of_each_group(groups, height, width):
+    m = machine()
+    rng = np.random.default_rng(1)
+    m.acc[:] >>= rng.integers(0, 24, m.acc.shape)
+    f = {"dst": 40, "dst_step_y": 20, "dst_step_x": 2, "out_h": height, "out_w": width, "zp": -3, "lo": -100, "hi": 99}
     expected = m.act.copy()
-    for y, x, c in np.ndindex(6, 9, R):
-        acc = wrap(int(m.acc[70 + y * 9 + x, c]) + bias[c])
-        expected[40 + y * 20 + x * 2, c] = clamp(requant(acc, mult[c], shift[c]), f)
-    run_one(m, Opcode.REQUANT, acc=70, param=5, **f)
+    for g in range(groups):
+        shift = [-9, -31, 7, -g]
+        bias, mult, m.param[5 + 9 * g:][:9] = parameters(rng, shift)
+        for p, (y, x) in enumerate(np.ndindex(height, width)):
+            for c in range(R):
+                acc = wrap(int(m.acc[64 + g * height * width + p, c]) + int(bias[c]))
+                expected[40 + g * 200 + y * 20 + x * 2, c] = clamp(requant(acc, int(mult[c]), shift[c]), f)
+    run_one(m, Opcode.REQUANT, acc=64, param=5, groups=groups, dst_step_group=200, **f)
     assert np.array_equal(m.act, expected)
 
 
-def test_add_rescales_both_operands():
-    m = machine()
-    f = {"dst": 700, "dst_step_y": 9, "dst_step_x": 1, "out_h": 5, "out_w": 6, "zp": 4, "lo": -128, "hi": 127,
-         "a": 10, "a_step_y": 12, "a_step_x": 2, "b": 300, "b_step_y": 6, "b_step_x": 1, "a_zp": -128, "b_zp": 127,
-         "a_mult": 2**30, "a_shift": 0, "b_mult": 1987654321, "b_shift": -2, "y_mult": 1300000000, "y_shift": -18}
-    expected = m.act.copy()
+IMAGES = {"dst": 700, "dst_step_y": 9, "dst_step_x": 1, "out_h": 5, "out_w": 6, "zp": 4, "lo": -128, "hi": 127,
+          "a": 10, "a_step_y": 12, "a_step_x": 2, "b": 300, "b_step_y": 6, "b_step_x": 1, "a_zp": -128, "b_zp": 127}
+
+
+def pairs(m, f):
+    """Yield (output index, a, b) of every value of two images, zero points subtracted."""
     for y, x, c in np.ndindex(5, 6, R):
-        a = int(m.act[10 + y * 12 + x * 2, c]) + 128
-        b = int(m.act[300 + y * 6 + x, c]) - 127
-        total = requant(a << 20, f["a_mult"], f["a_shift"]) + requant(b << 20, f["b_mult"], f["b_shift"])
-        expected[700 + y * 9 + x, c] = clamp(requant(total, f["y_mult"], f["y_shift"]), f)
+        a, b = int(m.act[10 + y * 12 + x * 2, c]) - f["a_zp"], int(m.act[300 + y * 6 + x, c]) - f["b_zp"]
+        yield (700 + y * 9 + x, c), a, b
+
+
+@pytest.mark.parametrize("a_sign, b_sign", [(1, 1), (1, -1), (-1, 1)])
+def test_add_rescales_the_second_operand(a_sign, b_sign):
+    m = machine()
+    f = IMAGES | {"b_mult": 1987654321, "b_shift": -2, "y_mult": 1300000000, "y_shift": -18,
+                  "a_negate": a_sign < 0, "b_negate": b_sign < 0}
+    expected = m.act.copy()
+    for index, a, b in pairs(m, f):
+        total = a_sign * requant(a << 20, 2**30, 0) + b_sign * requant(b << 20, f["b_mult"], f["b_shift"])
+        expected[index] = clamp(requant(total, f["y_mult"], f["y_shift"]), f)
     run_one(m, Opcode.ADD, **f)
     assert np.array_equal(m.act, expected)
+
+
+def test_mul_scales_the_product():
+    m = machine()
+    f = IMAGES | {"y_mult": 1300000000, "y_shift": -7}
+    expected = m.act.copy()
+    for index, a, b in pairs(m, f):
+        expected[index] = clamp(requant(a * b, f["y_mult"], f["y_shift"]), f)
+    run_one(m, Opcode.MUL, **f)
+    assert np.array_equal(m.act, expected)
+
+
+def test_table_maps_every_value_and_keeps_its_entries():
+    m = machine()
+    entries = m.param[7:7 + 256 // R].reshape(-1).view(np.int8).copy()
+    f = {"dst": 700, "dst_step_y": 9, "dst_step_x": 1, "out_h": 5, "out_w": 6, "a": 10, "a_step_y": 12, "a_step_x": 2}
+    expected = m.act.copy()
+    for y, x, c in np.ndindex(5, 6, R):
+        expected[700 + y * 9 + x, c] = entries[int(m.act[10 + y * 12 + x * 2, c]) + 128]
+    run_one(m, Opcode.TABLE, param=7, reload=1, **f)
+    assert np.array_equal(m.act, expected)
+    m.param[:], m.act[700:760] = 0, 0
+    run_one(m, Opcode.TABLE, **f)
+    assert np.array_equal(m.act, np.where(np.isin(np.arange(len(expected)), np.arange(700, 760))[:, None]
+                                          & (expected != m.act), m.act, expected))
+    assert m.act[700:706].any()
 
 
 def test_images_step_backwards_by_wrapping_addresses():
