@@ -12,8 +12,8 @@ from ..hw.isa import INSTR_BYTES
 from .backend.constants import BURST_WORDS, ConstantPool
 from .backend.dependencies import Tracker, memory_sizes
 from .backend.emit import Emitter
-from .backend.fusion import fuse_sums
 from .backend.encode import encode_program
+from .backend.fusion import fuse_sums
 from .backend.instruction import Instruction
 from .backend.layers import ConvLayer, Storage
 from .backend.layers import Layer as BackendLayer

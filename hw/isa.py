@@ -13,8 +13,8 @@ from amaranth import Shape, signed, unsigned
 from amaranth.lib.data import StructLayout
 
 __all__ = ["ADD", "BODIES", "BODY_BITS", "COMPUTE", "ENTRY", "ERROR", "HEADER", "HEADER_BITS", "INSTR_BITS",
-           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TABLE", "TABLE_ENTRIES", "TRANSFER", "UNIT_OF", "Buffer",
-           "ErrorCode", "Opcode", "PoolMode", "Unit", "decode", "encode"]
+           "INSTR_BYTES", "MAX_LEFT_SHIFT", "PARAM_WORDS", "POOL", "REQUANT", "TABLE", "TABLE_ENTRIES", "TRANSFER",
+           "UNIT_OF", "Buffer", "ErrorCode", "Opcode", "PoolMode", "Unit", "decode", "encode"]
 
 INSTR_BYTES = 64
 INSTR_BITS = 8 * INSTR_BYTES
@@ -101,8 +101,8 @@ HEADER = StructLayout({
     "wait_store": unsigned(24),
 })
 
-# LOAD and STORE: `rows` runs of `row_words` words. With `pitch`, a LOAD gathers instead of copying: a run is a string of
-# bytes, and word i of its `windows` words holds the bytes from i * pitch on.
+# LOAD and STORE: `rows` runs of `row_words` words. With `pitch`, a LOAD gathers instead of copying: a run is a string
+# of bytes, and word i of its `windows` words holds the bytes from i * pitch on.
 TRANSFER = StructLayout({
     "dram": unsigned(32),
     "dram_stride": unsigned(32),

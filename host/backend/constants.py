@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ...hw.config import AcceleratorConfig
 from ...hw.compute import pass_cycles
+from ...hw.config import AcceleratorConfig
 from ...hw.isa import PARAM_WORDS
 from .layers import ConvLayer
 

@@ -59,7 +59,8 @@ class ConvEmitter:
         groups = [*self._groups(band, max(tile.pixels for tile in parts))]
         # All weights on chip: pixels outside, so that the next layer has complete pixels early. Else every weight is
         # loaded once per band.
-        stay = constants.weight_words <= self._config.wgt_words // 2 and constants.param_group >= layer.output.image.blocks
+        stay = (constants.weight_words <= self._config.wgt_words // 2
+                and constants.param_group >= layer.output.image.blocks)
         order: Iterable[tuple[Rect, tuple[int, int]]] = (
             product(parts, groups) if stay else ((tile, group) for group in groups for tile in parts))
         for tile, blocks in order:

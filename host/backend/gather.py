@@ -30,7 +30,7 @@ def gathered(op: str, x: Storage, window: Window, out: Image, weights: npt.NDArr
     """Return the gathered form of a dense convolution with the fewest passes, or None when it would not gain."""
     kh, kw, channels = weights.shape[1:]
     lines = [
-        # (taps across lines, taps along a line, ..., whether lines are columns)
+        # Taps across lines, taps along one, stride, dilation, windows, padding, and whether lines are columns.
         (kh, kw, window.sx, window.dx, out.w, window.left, False),
         (kw, kh, window.sy, window.dy, out.h, window.top, True),
     ]
@@ -48,6 +48,9 @@ def gathered(op: str, x: Storage, window: Window, out: Image, weights: npt.NDArr
     ordered = weights.swapaxes(1, 2) if columns else weights
     packed = np.pad(ordered.reshape(len(weights), across, 1, along * channels),
                     ((0, 0), (0, 0), (0, 0), (0, blocks * word_bytes - along * channels)))
-    step = Window(kw, 1, window.sx, 1, window.dx, 1, window.left) if columns else window._replace(kw=1, sx=1, dx=1, left=0)
-    return Gathered(Storage(f"{x.name} for {op}", height, count, blocks * word_bytes, height * count * blocks, x.tensor,
-                            gather), Image(height, count, blocks), step, packed)
+    kept = window._replace(kw=1, sx=1, dx=1, left=0)
+    if columns:
+        kept = Window(kw, 1, window.sx, 1, window.dx, 1, window.left)
+    storage = Storage(f"{x.name} for {op}", height, count, blocks * word_bytes, height * count * blocks, x.tensor,
+                      gather)
+    return Gathered(storage, Image(height, count, blocks), kept, packed)

@@ -10,9 +10,9 @@ import pytest
 
 from systolith.host.backend.constants import ConstantPool, ConvConstants, sub_kernels
 from systolith.host.backend.dependencies import DRAM_GRANULE, Tracker, bank_mask, tokens
-from systolith.host.backend.instruction import Instruction, Region, Space
 from systolith.host.backend.fusion import fuse_sums
 from systolith.host.backend.gather import gathered
+from systolith.host.backend.instruction import Instruction, Region, Space
 from systolith.host.backend.layers import AddLayer, Clamp, ConvLayer, Layer, Operand, Storage, Window
 from systolith.host.backend.layout import Gather, Image, Rect, View, pack, unpack
 from systolith.host.backend.memory import Unplaceable, plan_memory
@@ -179,8 +179,8 @@ def test_bands_stay_within_their_budget_and_cover_the_output(budget):
     assert words == sorted((y, x, b) for y in range(9) for x in range(20) for b in range(2))
 
 
-@pytest.mark.parametrize(("budget", "band"), [(320, Band(Rect(0, 8, 0, 20), 0, 1)), (160, Band(Rect(0, 4, 0, 20), 0, 1)),
-                                              (12, Band(Rect(0, 1, 0, 5), 0, 1))])
+@pytest.mark.parametrize(("budget", "band"), [
+    (320, Band(Rect(0, 8, 0, 20), 0, 1)), (160, Band(Rect(0, 4, 0, 20), 0, 1)), (12, Band(Rect(0, 1, 0, 5), 0, 1))])
 def test_whole_planes_then_whole_rows_and_two_slots_are_preferred(budget, band):
     bands = plan_bands(layer("y", "x", Image(8, 20, 3)), [0], budget)
     assert bands is not None and bands.slots == 2 and bands.parts[0] == band
@@ -321,5 +321,6 @@ def test_an_addition_follows_the_later_of_two_convolutions(late_is_a):
     ((4, 1, 1, 3), 1, None)])              # nothing to gather
 def test_few_channels_are_gathered_along_the_longer_side(shape, stride, expected):
     x = Storage("x", 50, 40, shape[3], 2000, "x")
-    found = gathered("y", x, Window(shape[1], shape[2], stride, stride), Image(20, 15, 1), np.ones(shape, np.int8), 0, 16)
+    window, weights = Window(shape[1], shape[2], stride, stride), np.ones(shape, np.int8)
+    found = gathered("y", x, window, Image(20, 15, 1), weights, 0, 16)
     assert (found and (found.window.kh, found.window.kw, found.storage.gather.transposed)) == expected
