@@ -6,13 +6,21 @@ import numpy as np
 from ...hw.accumulator import ACC_READ_LATENCY
 from ...hw.isa import PARAM_WORDS, ErrorCode, Opcode, PoolMode, encode
 from ...hw.scratchpad import ACT_READ_LATENCY
-from ...hw.vector import PARAM_READ_LATENCY, vector_latency, vector_period
+from ...hw.vector import GROUP_PERIOD, ISSUE_TO_WRITE, PARAM_READ_LATENCY, vector_latency, vector_period
 from ..decode import decode_instruction
 from ..memories import Memories
 from ..steps import Broken, prepare
 from .coverage import Coverage
 from .runner import COVERAGE_DIR
-from .stimuli import PADDING_KINDS, random_add, random_params, random_pool, random_requant
+from .stimuli import (
+    PADDING_KINDS,
+    random_add,
+    random_pair,
+    random_params,
+    random_pool,
+    random_requant,
+    random_table,
+)
 from .support import Bench, pack, pack_entry, unpack, unpack_error
 
 _BANKS = {"rd_banks": 0xFF, "wr_banks": 0xFF}
@@ -83,15 +91,34 @@ class TB(Bench):
 
     def check_cycles(self, instructions):
         cycle, writes = self.accepts[0], []
+        begun, idle, read, free = cycle, cycle, cycle, cycle
+        requant_before = False
         for accept, done, (opcode, body) in zip(self.accepts, self.dones, instructions, strict=True):
             assert accept == cycle, f"{opcode.name} is accepted in cycle {accept}, not {cycle}"
             words = body["out_h"] * body["out_w"]
-            taps = body["kh"] * body["kw"] if opcode == Opcode.POOL else 1
-            period = vector_period(opcode, taps)
-            first = accept + vector_latency(opcode, taps)
-            writes += range(first, first + period * words, period)
+            if opcode == Opcode.REQUANT:
+                # Cycles in which the first word of a group may follow, and in which words are free to begin.
+                ready = max(accept + 1 + PARAM_WORDS, read + GROUP_PERIOD)
+                begun = max(accept + 1, min(max(free, ready), idle) if requant_before else idle)
+                first = max(begun + 1, ready)
+                for group in range(body["groups"]):
+                    if group:
+                        ready = first + GROUP_PERIOD
+                        first = max(first + words, ready)
+                    writes += range(first + ACC_READ_LATENCY + ISSUE_TO_WRITE,
+                                    first + ACC_READ_LATENCY + ISSUE_TO_WRITE + words)
+                read, free = first, first + words - 1
+                cycle = max(begun + 1, ready)
+            else:
+                taps = body["kh"] * body["kw"] if opcode == Opcode.POOL else 1
+                begun = max(accept + 1, idle)
+                period = vector_period(opcode, taps)
+                first = begun - 1 + vector_latency(opcode, taps, bool(body.get("reload")))
+                writes += range(first, first + period * words, period)
+                cycle = begun + 1
+            requant_before = opcode == Opcode.REQUANT
             assert done == writes[-1], f"{opcode.name} ends in cycle {done}, not {writes[-1]}"
-            cycle = done + 1
+            idle = done + 1
         assert self.writes == writes, f"cycles of writes of {instructions}"
 
     def regions(self):
@@ -102,13 +129,21 @@ class TB(Bench):
         return parts
 
     def requant(self):
-        body = random_requant(self.rng, self.config, range(self.config.act_words), range(PARAM_WORDS),
+        blocks = self.config.param_words // PARAM_WORDS
+        body = random_requant(self.rng, self.config, range(self.config.act_words), range(blocks * PARAM_WORDS),
                               self.rng.randrange(2))
-        body["param"] = PARAM_WORDS * self.rng.randrange(self.config.param_words // PARAM_WORDS)
+        body["param"] -= body["param"] % PARAM_WORDS
         return Opcode.REQUANT, body
 
     def add(self):
         return Opcode.ADD, random_add(self.rng, self.config, *self.regions())
+
+    def mul(self):
+        return Opcode.MUL, random_pair(self.rng, self.config, *self.regions())
+
+    def table(self, *, reload=None):
+        reload = self.rng.random() < 0.3 if reload is None else reload
+        return Opcode.TABLE, random_table(self.rng, self.config, *self.regions(), reload=reload)
 
     def pool(self, mode, **limits):
         body, window = random_pool(self.rng, self.config, *self.regions(), mode, **limits)
@@ -129,6 +164,23 @@ async def adds_images(dut):
     await tb.start()
     for _ in range(tb.params["batches"]):
         await tb.run([tb.add() for _ in range(tb.rng.randint(1, 3))])
+
+
+@cocotb.test()
+async def multiplies_images(dut):
+    tb = TB(dut)
+    await tb.start()
+    for _ in range(tb.params["batches"]):
+        await tb.run([tb.mul() for _ in range(tb.rng.randint(1, 3))])
+
+
+@cocotb.test()
+async def looks_up_tables(dut):
+    tb = TB(dut)
+    await tb.start()
+    await tb.run([tb.table(reload=True)])
+    for _ in range(tb.params["batches"]):
+        await tb.run([tb.table() for _ in range(tb.rng.randint(1, 3))])
 
 
 @cocotb.test()
@@ -182,8 +234,8 @@ async def all_kinds_follow_each_other(dut):
     tb = TB(dut)
     await tb.start()
     for _ in range(tb.params["batches"]):
-        await tb.run([tb.rng.choice((tb.requant, tb.add, lambda: tb.pool(tb.rng.choice(list(PoolMode)))[0]))()
-                      for _ in range(4)])
+        kinds = (tb.requant, tb.add, tb.mul, lambda: tb.table(reload=True), lambda: tb.pool(tb.rng.choice([*PoolMode]))[0])
+        await tb.run([tb.rng.choice((tb.requant, *kinds))() for _ in range(6)])
 
 
 @cocotb.test()
@@ -194,17 +246,20 @@ async def errors_name_the_instruction_that_made_them(dut):
     one = {"out_h": 1, "out_w": 1}
     good = (Opcode.POOL, {**one, "in_h": 1, "in_w": 1, "kw": 1, "kh": 1, "mode": PoolMode.MAX})
     for opcode, body, code in (
-            (Opcode.REQUANT, {"out_h": 0, "out_w": 1}, ErrorCode.FIELD),
-            (Opcode.REQUANT, {**one, "acc": config.acc_depth}, ErrorCode.FIELD),
-            (Opcode.REQUANT, {**one, "param": config.param_words - 8}, ErrorCode.ADDRESS),
-            (Opcode.REQUANT, {"out_h": 1, "out_w": 2, "acc": config.acc_half - 1}, ErrorCode.ADDRESS),
+            (Opcode.REQUANT, {"out_h": 0, "out_w": 1, "groups": 1}, ErrorCode.FIELD),
+            (Opcode.REQUANT, one, ErrorCode.FIELD),
+            (Opcode.REQUANT, {**one, "groups": 1, "acc": config.acc_depth}, ErrorCode.FIELD),
+            (Opcode.REQUANT, {**one, "groups": 1, "param": config.param_words - 8}, ErrorCode.ADDRESS),
+            (Opcode.REQUANT, {"out_h": 1, "out_w": 2, "groups": 1, "acc": config.acc_half - 1}, ErrorCode.ADDRESS),
+            (Opcode.REQUANT, {**one, "groups": 2, "acc": config.acc_half - 1}, ErrorCode.ADDRESS),
+            (Opcode.TABLE, {**one, "reload": 1, "param": config.param_words - 1}, ErrorCode.ADDRESS),
             (Opcode.ADD, {"out_h": 1, "out_w": 0}, ErrorCode.FIELD),
             (Opcode.POOL, {**one, "kw": 0, "kh": 1}, ErrorCode.FIELD),
             (Opcode.POOL, {**one, "kw": 1, "kh": 1, "mode": 3}, ErrorCode.FIELD)):
         tb.errors.clear()
         await tb.send("start", pack_entry(encode(*good[:1], _BANKS, **good[1]), 6))
         await tb.send("start", pack_entry(encode(opcode, _BANKS, **body), 7))
-        await tb.until(lambda: bool(tb.errors), f"an error of {opcode.name} {body}", 200)
+        await tb.until(lambda: bool(tb.errors), f"an error of {opcode.name} {body}", 400)
         assert tb.errors[0] == (code, 7), f"{opcode.name} {body}: {tb.errors[0]}"
         dut.rst.value = 1
         await tb.tick(40)

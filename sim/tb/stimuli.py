@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from ...hw.array import SPACINGS, lines_at_once
 from ...hw.config import AcceleratorConfig
-from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS, PoolMode
+from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS, TABLE_ENTRIES, PoolMode
 from ...hw.lines import LINE_READ_LATENCY
 
 __all__ = ["PADDING_KINDS", "Window", "random_add", "random_compute", "random_filter", "random_multiplier",
-           "random_params", "random_pool", "random_requant", "random_tile", "random_window", "words_back"]
+           "random_pair", "random_params", "random_pool", "random_requant", "random_table", "random_tile", "random_window", "words_back"]
 
 PADDING_KINDS = ("none", "border", "outside")
 _ADDRESS_SPACE = 1 << 20
@@ -169,21 +169,45 @@ def random_requant(rng: random.Random, config: AcceleratorConfig, dst: range, pa
     """Return the body of a REQUANT from ping-pong half ``half`` to words of ``dst``."""
     while True:
         out = random_tile(rng, config.acc_half)
+        pixels = out[0] * out[1]
+        groups = rng.randint(1, min(config.acc_half // pixels, len(param) // PARAM_WORDS, rng.choice((1, 3, 6))))
         fields = _output(rng, dst, out)
-        if fields:
-            return {**fields, "param": rng.randint(param.start, param.stop - PARAM_WORDS),
-                    "acc": half * config.acc_half + rng.randint(0, config.acc_half - out[0] * out[1])}
+        if not fields:
+            continue
+        room = dst.stop - 1 - fields["dst"] - (out[0] - 1) * fields["dst_step_y"] - (out[1] - 1) * fields["dst_step_x"]
+        # Groups lie far apart, or their words lie between each other's.
+        step = rng.choice((room // (groups - 1), rng.randint(0, room // (groups - 1)))) if groups > 1 else 0
+        return {**fields, "param": rng.randint(param.start, param.stop - groups * PARAM_WORDS), "groups": groups,
+                "dst_step_group": step,
+                "acc": half * config.acc_half + rng.randint(0, config.acc_half - groups * pixels)}
 
 
-def random_add(rng: random.Random, config: AcceleratorConfig, src: range, dst: range) -> dict[str, int]:
-    """Return the body of an ADD from words of ``src`` to words of ``dst``; its scales are those of real networks."""
+def random_pair(rng: random.Random, config: AcceleratorConfig, src: range, dst: range) -> dict[str, int]:
+    """Return the body of a MUL from words of ``src`` to words of ``dst``; its scale is that of real networks."""
     while True:
         out = random_tile(rng, min(len(src), len(dst), 64))
         a, b, fields = _image(rng, src, out, "a"), _image(rng, src, out, "b"), _output(rng, dst, out)
         if a and b and fields:
-            scales = {f"{n}_mult": random_multiplier(rng) for n in "aby"}
-            return {**fields, **a, **b, **scales, "a_zp": rng.randint(-128, 127), "b_zp": rng.randint(-128, 127),
-                    "a_shift": rng.randint(-6, 0), "b_shift": rng.randint(-6, 0), "y_shift": rng.randint(-22, -16)}
+            return {**fields, **a, **b, "a_zp": rng.randint(-128, 127), "b_zp": rng.randint(-128, 127),
+                    "y_mult": random_multiplier(rng), "y_shift": rng.randint(-9, -3)}
+
+
+def random_add(rng: random.Random, config: AcceleratorConfig, src: range, dst: range) -> dict[str, int]:
+    """Return the body of an ADD from words of ``src`` to words of ``dst``; its scales are those of real networks."""
+    return {**random_pair(rng, config, src, dst), "b_mult": random_multiplier(rng), "b_shift": rng.randint(-6, 0),
+            "y_shift": rng.randint(-22, -16), "a_negate": rng.randint(0, 1), "b_negate": rng.randint(0, 1)}
+
+
+def random_table(rng: random.Random, config: AcceleratorConfig, src: range, dst: range, *,
+                 reload: bool) -> dict[str, int]:
+    """Return the body of a TABLE from words of ``src`` to words of ``dst``."""
+    while True:
+        out = random_tile(rng, min(len(src), len(dst), 64))
+        a, fields = _image(rng, src, out, "a"), _output(rng, dst, out)
+        if a and fields:
+            return {**fields, **a, "reload": int(reload),
+                    "param": rng.randint(0, config.param_words - TABLE_ENTRIES // config.rows)}
+
 
 
 def random_pool(rng: random.Random, config: AcceleratorConfig, src: range, dst: range, mode: PoolMode,
