@@ -190,7 +190,7 @@ class VectorUnit(wiring.Component):
             last_group.eq(groups_left == 1),
             all_read.eq(pixels.last & Mux(is_req, read_acc & last_group, read_a | take)),
             pixels.step.eq(read_acc | read_a | take), b_walk.step.eq(read_b),
-            pixels.start.eq(begin | (read_acc & pixels.last)), b_walk.start.eq(begin),
+            taps.take.eq(take), pixels.start.eq(begin | (read_acc & pixels.last)), b_walk.start.eq(begin),
             self.active.eq(read_acc | read_a | read_b | taps.valid | reloading),
             self.busy.eq(after_valid | busy | (unfinished != 0)),
         ]
@@ -226,10 +226,10 @@ class VectorUnit(wiring.Component):
         with m.If(take):
             m.d.sync += last_pixel.eq(pixels.last)
         log_rows = (config.rows - 1).bit_length()
-        read_entry = Signal()  # the first entry of a word of the table
+        read_entry = Signal()
         m.d.comb += [
             self.acc_en.eq(read_acc), self.acc_address.eq(Cat(acc_offset[:-1], req.acc[self._acc_bits - 1])),
-            read_entry.eq(reloading & (entry[:log_rows] == 0) & (entry < TABLE_ENTRIES)),
+            read_entry.eq(reloading & (entry < TABLE_ENTRIES)),
             self.param_en.eq(read_params | read_entry),
             self.param_addr.eq(Mux(reloading, table.param + entry[log_rows:], param_addr)),
             self.act.en.eq(read_a | read_b | (taps.valid & taps.inside)),
@@ -307,7 +307,7 @@ class VectorUnit(wiring.Component):
         # Lanes. Parameters arrive as byte planes, the lowest first; bias and scale are used in successive cycles.
         param_arrives = delayed(m, read_params, PARAM_READ_LATENCY, "param_arrives")
         take_scale = delayed(m, params_held, 1, "take_scale")
-        write_entry = delayed(m, reloading & (entry < TABLE_ENTRIES), PARAM_READ_LATENCY, "write_entry")
+        write_entry = delayed(m, read_entry, PARAM_READ_LATENCY, "write_entry")
         entry_behind = delayed(m, entry[:8], PARAM_READ_LATENCY, "entry_behind")
         table_value = Signal(8)
         m.d.comb += table_value.eq(self.param_data.word_select(entry_behind[:log_rows], 8))

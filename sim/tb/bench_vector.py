@@ -91,7 +91,8 @@ class TB(Bench):
 
     def check_cycles(self, instructions):
         cycle, writes = self.accepts[0], []
-        begun, idle, read, free = cycle, cycle, cycle, cycle
+        idle = free = cycle
+        read = cycle - GROUP_PERIOD  # when the parameters before these were used
         requant_before = False
         for accept, done, (opcode, body) in zip(self.accepts, self.dones, instructions, strict=True):
             assert accept == cycle, f"{opcode.name} is accepted in cycle {accept}, not {cycle}"
