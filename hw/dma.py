@@ -3,7 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.data import StructLayout, View
 from amaranth.lib.wiring import In, Out
@@ -25,9 +25,12 @@ STORE_LATENCY = ADDRESS_LATENCY + 1
 
 _LEN_BITS = (BURST_WORDS - 1).bit_length()
 
-# One burst: DRAM byte address, words - 1, first buffer word, and the instruction that it belongs to.
+# One burst: DRAM byte address, words - 1, first buffer word (of a gather: of its run), whether it ends the transfer,
+# the instruction that it belongs to; for gathers: whether it ends its run, bytes between windows, windows - 1.
 BURST = StructLayout({"addr": unsigned(ADDR_BITS), "len": unsigned(_LEN_BITS), "local": unsigned(20),
-                      "buffer": unsigned(2), "final": unsigned(1), "index": unsigned(24)})
+                      "buffer": unsigned(2), "final": unsigned(1), "index": unsigned(24),
+                      "gather": unsigned(1), "run_ends": unsigned(1), "pitch": unsigned(7),
+                      "last_window": unsigned(13)})
 
 
 def local_write_signature(config: AcceleratorConfig) -> wiring.Signature:
@@ -39,9 +42,10 @@ class BurstWalker(wiring.Component):
     """Split transfer instructions into AXI bursts, checked, one per cycle.
 
     A burst never crosses an aligned block of ``BURST_WORDS`` words. A bad instruction raises ``error`` (held until
-    reset) instead of its first bad burst, and nothing more is walked: FIELD for an empty transfer or no such buffer,
-    ADDRESS for a DRAM address that is not word aligned or a word beyond the buffer, BANK for an activation bank that
-    the header does not name.
+    reset) instead of its first bad burst, and nothing more is walked: FIELD for an empty transfer, no such buffer or an
+    impossible gather, ADDRESS for a DRAM address that is not word aligned or a word beyond the buffer, BANK for an
+    activation bank that the header does not name. Each burst of a gather is checked for the windows of its whole run.
+    The pitch of a copy is a word.
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ class BurstWalker(wiring.Component):
         # Stage 2: the burst at the output, checked before it becomes valid there.
         burst = Signal(BURST)
         burst_valid, bad = Signal(), Signal()
-        last = Signal(21)
+        last = Signal(22)
         code = Signal(unsigned(8))
 
         room = Signal(range(BURST_WORDS + 1))
@@ -107,9 +111,12 @@ class BurstWalker(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 burst_valid.eq(1), burst.addr.eq(addr), burst.len.eq(count - 1), burst.local.eq(local),
-                burst.final.eq(row_ends & (rows == 1)), last.eq(local + (count - 1)[:_LEN_BITS]),
-                addr.eq(addr + (count << shift)), local.eq(local + count), words.eq(words - count),
+                burst.final.eq(row_ends & (rows == 1)), burst.run_ends.eq(row_ends),
+                last.eq(local + Mux(burst.gather, burst.last_window, (count - 1)[:_LEN_BITS])),
+                addr.eq(addr + (count << shift)), words.eq(words - count),
             ]
+            with m.If(~burst.gather):
+                m.d.sync += local.eq(local + count)
             with m.If(row_ends):
                 m.d.sync += [
                     addr.eq(next_addr), next_addr.eq(next_addr + addr_stride),
@@ -117,19 +124,27 @@ class BurstWalker(wiring.Component):
                     words.eq(row_words), rows.eq(rows - 1), active.eq(rows != 1),
                 ]
 
-        # `buffer`, `index` and `banks` belong to both stages: the next instruction waits until stage 2 is empty
-        # or leaves, which costs nothing, for its own first burst comes a cycle later anyway.
+        # What is constant in an instruction belongs to both stages: the next one waits until stage 2 is empty or
+        # leaves, which costs nothing, for its own first burst comes a cycle later anyway.
         m.d.comb += self.start.ready.eq(~active & ~self.halt & ~self.error.valid
                                         & (~burst_valid | (self.o.valid & self.o.ready)))
+        gathers, bad_field = Signal(), Signal()
+        m.d.comb += [
+            gathers.eq((body.pitch != 0) & is_load),
+            bad_field.eq((body.rows == 0) | (body.row_words == 0) | ((body.buffer == 3) & is_load) | gathers & (
+                (body.windows == 0) | (body.pitch > config.word_bytes) | (body.buffer != Buffer.ACT))),
+        ]
         with m.If(self.start.valid & self.start.ready):
             m.d.sync += [
+                burst.gather.eq(gathers), burst.last_window.eq(body.windows - 1),
+                burst.pitch.eq(Mux(gathers, body.pitch, config.word_bytes)),
                 active.eq(1), banks.eq(mask), burst.buffer.eq(buffer), burst.index.eq(self.start.payload.index),
                 addr.eq(self.base + body.dram), next_addr.eq(self.base + body.dram + body.dram_stride),
                 local.eq(body.local), next_local.eq(body.local + body.local_stride),
                 addr_stride.eq(body.dram_stride), local_stride.eq(body.local_stride),
                 words.eq(body.row_words), row_words.eq(body.row_words), rows.eq(body.rows),
             ]
-            with m.If((body.rows == 0) | (body.row_words == 0) | ((body.buffer == 3) & is_load)):
+            with m.If(bad_field):
                 m.d.sync += [active.eq(0), self.error.valid.eq(1), self.error.code.eq(ErrorCode.FIELD),
                              self.error.index.eq(self.start.payload.index)]
 
@@ -139,14 +154,12 @@ class BurstWalker(wiring.Component):
                 with m.Case(which):
                     m.d.comb += beyond.eq(last >= size)
             with m.Default():
-                # A bank holds at least one burst, so the ends tell all the banks.
-                assert config.bank_words >= BURST_WORDS
                 low = (config.bank_words - 1).bit_length()
                 high = low + (config.act_banks - 1).bit_length()
                 m.d.comb += [
                     beyond.eq(last >= config.act_words),
-                    outside.eq(~(banks.bit_select(burst.local[low:high], 1)
-                                 & banks.bit_select(last[low:high], 1))),
+                    outside.eq(Cat(~banks[b] & (burst.local[low:high] <= b) & (last[low:high] >= b)
+                                   for b in range(config.act_banks)).any()),
                 ]
         m.d.comb += [
             code.eq(Mux(beyond | burst.addr[:shift].any(), ErrorCode.ADDRESS,
@@ -163,16 +176,26 @@ def _unit_ports(config: AcceleratorConfig) -> dict[str, Any]:
             "done": Out(1), "release": Out(1), "busy": Out(1), "quiet": Out(1), "error": Out(ERROR)}
 
 
+def _shifted(pair: Value, offset: Value, size: int) -> Value:
+    """Return ``size`` bytes of ``pair`` (one byte less than two words) from byte ``offset`` on, by halves."""
+    for bit in reversed(range(len(offset))):
+        pair = Mux(offset[bit], pair[8 << bit:], pair)[:8 * (size - 1 + (1 << bit))]
+    return pair
+
+
 class LoadUnit(wiring.Component):
     """Run LOAD instructions: read DRAM over ``ar`` and ``r``, write the buffers over ``write``.
 
     Addresses run ahead of the data: the next instruction is taken when the last burst of the one before is on its
-    way, with up to ``config.outstanding`` bursts in flight. ``done`` (and ``release``, the same) comes with the last
-    ``write.en`` of each instruction, in order.
+    way, with up to ``config.outstanding`` bursts in flight. ``done`` (and ``release``, the same) comes with the write
+    of the last beat of each instruction, in order.
 
-    ``error`` holds until reset: the walker's, or AXI_READ for a response other than OKAY. After an error, or while
-    ``halt``, no burst is issued and data is taken but not written; ``quiet`` tells that no burst is in flight, so that
-    a reset cannot break the bus protocol.
+    A gather writes one window per cycle while the beats that it lies in have arrived; a beat is held as long as more
+    windows begin in it. Beats behind the last window of a run are taken and dropped.
+
+    ``error`` holds until reset: the walker's, FIELD for a run that ends before its last window does, or AXI_READ for a
+    response other than OKAY. After an error, or while ``halt``, no burst is issued and data is taken but not written;
+    ``quiet`` tells that no burst is in flight, so that a reset cannot break the bus protocol.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -207,28 +230,46 @@ class LoadUnit(wiring.Component):
 
         beat = Signal(_LEN_BITS)
         burst = flight.o.payload
-        take, burst_ends = Signal(), Signal()
+        here, take, good, burst_ends, run_ends = Signal(), Signal(), Signal(), Signal(), Signal()
+        # The next window begins `offset + 1` bytes behind the beginning of the beat before this one. For a copy, with
+        # its pitch of a word, that is always this beat.
+        size = self.config.word_bytes
+        before = Signal(8 * size, reset_less=True)
+        offset, following = Signal(range(size), init=size - 1), Signal(range(2 * size))
+        window, windows_end, dropping = Signal.like(burst.last_window), Signal(), Signal()
         m.d.comb += [
-            self.r.ready.eq(flight.o.valid),
+            here.eq(flight.o.valid & self.r.valid),
+            following.eq(offset + burst.pitch),
+            windows_end.eq(window == burst.last_window),
+            self.r.ready.eq(flight.o.valid & (~burst.gather | (following >= size) | windows_end | dropping | stop)),
             take.eq(self.r.valid & self.r.ready),
-            burst_ends.eq(beat == burst.len),
+            good.eq(here & (self.r.payload.resp == OKAY) & ~stop),
+            burst_ends.eq(beat == burst.len), run_ends.eq(burst_ends & burst.run_ends),
             flight.o.ready.eq(take & burst_ends),
         ]
-        good = take & (self.r.payload.resp == OKAY) & ~stop
-        m.d.sync += [
-            self.write.en.eq(good), self.write.buffer.eq(burst.buffer), self.write.addr.eq(burst.local + beat),
-            self.write.data.eq(self.r.payload.data), self.done.eq(good & burst_ends & burst.final),
-        ]
         with m.If(take):
-            m.d.sync += beat.eq(Mux(burst_ends, 0, beat + 1))
+            m.d.sync += [beat.eq(Mux(burst_ends, 0, beat + 1)), before.eq(self.r.payload.data)]
+        with m.If(take & run_ends):
+            m.d.sync += [offset.eq(size - 1), window.eq(0), dropping.eq(0)]
+        with m.Elif(good & burst.gather & ~dropping):
+            m.d.sync += [offset.eq(following), window.eq(window + 1), dropping.eq(windows_end)]
+
+        short = Signal()  # the run ends before its last window does
+        m.d.comb += short.eq(burst.gather & run_ends & take & ~windows_end & ~dropping)
+        m.d.sync += [
+            self.write.en.eq(good & ~dropping), self.write.buffer.eq(burst.buffer),
+            self.write.addr.eq(burst.local + Mux(burst.gather, window, beat)),
+            self.write.data.eq(_shifted(Cat(before[8:], self.r.payload.data), offset, size)),
+            self.done.eq(good & take & burst_ends & burst.final & ~short),
+        ]
 
         # The data is older than what the walker works on, so its error takes precedence.
-        failed, failed_index = Signal(), Signal(24)
-        with m.If(take & (self.r.payload.resp != OKAY) & ~self.error.valid):
-            m.d.sync += [failed.eq(1), failed_index.eq(burst.index)]
+        failed, failed_code, failed_index = Signal(), Signal(8), Signal(24)
+        with m.If(here & ((self.r.payload.resp != OKAY) | short) & ~self.error.valid):
+            m.d.sync += [failed.eq(1), failed_index.eq(burst.index), failed_code.eq(
+                Mux(self.r.payload.resp == OKAY, ErrorCode.FIELD, ErrorCode.AXI_READ))]
         with m.If(failed):
-            m.d.comb += [self.error.valid.eq(1), self.error.code.eq(ErrorCode.AXI_READ),
-                         self.error.index.eq(failed_index)]
+            m.d.comb += [self.error.valid.eq(1), self.error.code.eq(failed_code), self.error.index.eq(failed_index)]
         return m
 
 

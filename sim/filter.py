@@ -70,7 +70,7 @@ class FilterCompute(Step):
         m.act[FILL] = self.instruction.fields["fill"]
         f, rows = self.instruction.fields, self.config.rows
         weights = m.wgt[self.wgt].reshape(f["groups"], -1, rows, rows).astype(np.int32)
-        if (self.outside.any(axis=0)[:, None] & (weights != 0)).any():
+        if weights[:, :, np.flatnonzero(self.outside.any(axis=0))].any():
             raise self.fail(ErrorCode.FIELD, "rows without a word at the first output must have zero weights")
         total = m.acc[self.acc].reshape(f["groups"], -1, rows) * np.int32(f["accumulate"])
         for group, tiles in enumerate(weights):

@@ -1,12 +1,17 @@
 """Load and store unit on one AXI bus, against a memory with random stalls and error responses."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import cocotb
 
-from ...hw.axi import ADDR_BITS, ARBITER_LATENCY
+from ...hw.axi import ADDR_BITS, ARBITER_LATENCY, BURST_WORDS
 from ...hw.dma import ADDRESS_LATENCY, LOAD_LATENCY, STORE_LATENCY
 from ...hw.isa import Buffer, ErrorCode
+from .coverage import Coverage
 from .dma_tb import DRAM_BYTES, TB, Transfer
 from .dut_dma import READ_LATENCY
+from .runner import COVERAGE_DIR
 
 # DRAM offsets of what is read and of what is written.
 SOURCE, TARGET, HALF = 0, DRAM_BYTES // 2 - (1 << 14), DRAM_BYTES // 4
@@ -25,17 +30,53 @@ def random_transfer(tb, dram, local_words, buffer=Buffer.ACT):
                     buffer=buffer)
 
 
+def random_gather(tb, dram, most_windows=80):
+    """Return a gather at a random place from ``dram`` on, sometimes with beats behind the last window of a run."""
+    rng, word = tb.rng, tb.word
+    pitch = rng.choice([1, word, rng.randint(1, word)])
+    row_words = rng.choice([1, 2, rng.randint(1, 16), rng.randint(17, 40)])
+    fit = min(most_windows, (row_words - 1) * word // pitch + 1)
+    windows = rng.choice([fit, fit, rng.randint(1, fit)])
+    rows = rng.randint(1, 6)
+    local_stride = windows + rng.choice([0, rng.randint(1, 5)])
+    span = (rows - 1) * local_stride + windows
+    return Transfer(dram=dram + word * rng.randrange(40), dram_stride=word * (row_words + rng.choice([0, 0, 3])),
+                    rows=rows, row_words=row_words, local=rng.randrange(tb.config.act_words - span + 1),
+                    local_stride=local_stride, pitch=pitch, windows=windows)
+
+
 def size_of(tb, buffer):
     config = tb.config
     return {Buffer.ACT: config.act_words, Buffer.WGT: config.wgt_words, Buffer.PARAM: config.param_words}[buffer]
 
 
 def random_loads(tb, count):
+    """Copies into all buffers, and gathers."""
     loads = []
     for _ in range(count):
-        buffer = tb.rng.choice(list(Buffer))
-        loads.append(random_transfer(tb, SOURCE + tb.word * tb.rng.randrange(1000), size_of(tb, buffer), buffer))
+        dram, buffer = SOURCE + tb.word * tb.rng.randrange(1000), tb.rng.choice((*Buffer, None, None))
+        loads.append(random_gather(tb, dram) if buffer is None else
+                     random_transfer(tb, dram, size_of(tb, buffer), buffer))
     return loads
+
+
+def coverage():
+    return Coverage({"kind": ("copy", "gather"), "pitch": ("copy", "1", "between", "word"), "spare": (False, True),
+                     "beats": ("1", "a burst", "more"), "rows": ("1", "2+"), "after": ("copy", "gather", "none")},
+                    [("kind", "after"), ("kind", "beats"), ("kind", "rows"), ("pitch", "beats"), ("pitch", "rows"),
+                     ("spare", "rows")])
+
+
+def sample(cover, tb, load, after):
+    """Count ``load`` and the kind of the load ``after`` it; spare beats follow the last window of a run."""
+    def kind(transfer):
+        return "none" if transfer is None else "gather" if transfer.pitch else "copy"
+
+    cover.sample(
+        kind=kind(load), after=kind(after), rows="1" if load.rows == 1 else "2+",
+        pitch={0: "copy", 1: "1", tb.word: "word"}.get(load.pitch, "between"),
+        spare=bool(load.pitch) and (load.windows - 1) * load.pitch + tb.word <= (load.row_words - 1) * tb.word,
+        beats="1" if load.row_words == 1 else "a burst" if load.row_words <= BURST_WORDS else "more")
 
 
 def random_stores(tb, count):
@@ -49,14 +90,19 @@ def random_stores(tb, count):
 
 @cocotb.test()
 @cocotb.parametrize(stalls=[0.0, 0.3, 0.8])
-async def loads_copy_dram_to_the_buffers(dut, stalls):
+async def loads_fill_the_buffers(dut, stalls):
     tb = TB(dut)
     await tb.start(stalls)
-    loads = random_loads(tb, 40)
-    for load in loads:
+    loads = random_loads(tb, 80)
+    cover = coverage()
+    for load, after in pairwise([*loads, None]):
         tb.expect_load(load)
+        sample(cover, tb, load, after)
     await tb.issue("load", loads)
-    await tb.until(lambda: tb.done["load"] == len(loads), "done of every load")
+    await tb.until(lambda: tb.done["load"] == len(loads), "done of every load", 100_000)
+    if not stalls:
+        cover.save(COVERAGE_DIR, f"loads, words of {tb.word} bytes")
+        assert cover.percent >= 90
     assert tb.error("load") is None
     touched = {(int(load.buffer), local) for load in loads for _, local in load.words(tb.word)}
     assert set(tb.writes) == touched
@@ -100,6 +146,54 @@ async def loads_stores_and_fetch_share_the_bus(dut, stalls):
     assert tb.fetched == program
     assert [tb.error(unit) for unit in ("load", "store", "fetch")] == [None] * 3
     await tb.until(lambda: dut.quiet.value, "quiet")
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=[0.0, 0.3, 0.8])
+async def gathers_of_every_pitch(dut, stalls):
+    """Each pitch with a run that its windows use up to the last byte, or that is longer, at either end of a bank."""
+    tb = TB(dut)
+    await tb.start(stalls)
+    loads, word, bank = [], tb.word, tb.config.bank_words
+    for pitch in range(1, word + 1):
+        windows = tb.rng.randint(1, 3) * word + 1
+        row_words = -(-((windows - 1) * pitch) // word) + 1
+        for spare in (0, 1, 17):
+            loads.append(Transfer(dram=word * tb.rng.randrange(40), dram_stride=word * (row_words + spare), rows=2,
+                                  row_words=row_words + spare, local=bank - windows + tb.rng.randint(0, windows),
+                                  local_stride=windows, pitch=pitch, windows=windows))
+    for load in loads:
+        tb.expect_load(load)
+    await tb.issue("load", loads)
+    await tb.until(lambda: tb.done["load"] == len(loads), "done of every load", 100_000)
+    assert tb.error("load") is None
+
+
+@cocotb.test()
+async def a_gather_writes_one_window_per_cycle(dut):
+    tb = TB(dut)
+    await tb.start()
+    word = tb.word
+    pitch, runs = max(1, word // 2 - 1), 3
+    row_words = 40
+    windows = (row_words - 1) * word // pitch + 1
+    writes = []
+
+    async def watch():
+        while True:
+            await tb.cycles(1)
+            if dut.write__en.value:
+                writes.append(tb.cycle)
+
+    cocotb.start_soon(watch())
+    gather = Transfer(dram=0, local=0, rows=runs, row_words=row_words, dram_stride=row_words * word, pitch=pitch,
+                      windows=windows, local_stride=windows)
+    tb.expect_load(gather)
+    await tb.issue("load", [gather])
+    await tb.until(lambda: tb.done["load"] == 1, "done")
+    assert len(writes) == runs * windows
+    # A cycle is lost only where the last beat of a run completes no further window.
+    assert writes[-1] - writes[0] + 1 <= len(writes) + runs
 
 
 @cocotb.test()
@@ -157,6 +251,17 @@ def bad_transfers(tb, name):
     yield Transfer(dram=0, local=config.bank_words - 3, row_words=4, banks=0b10), ErrorCode.BANK
     if name == "load":
         yield Transfer(dram=0, local=0, buffer=3), ErrorCode.FIELD
+        gather = Transfer(dram=0, local=0, row_words=9, pitch=1, windows=8 * word + 1)
+        for change in ({"windows": 0}, {"pitch": word + 1}, {"pitch": 127}, {"buffer": Buffer.WGT}, {"buffer": 3},
+                       {"windows": 8 * word + 2}, {"windows": 8191}, {"rows": 2, "windows": 8 * word + 2},
+                       {"pitch": word, "windows": 10}, {"row_words": 40, "pitch": 2, "windows": 39 * word // 2 + 2}):
+            yield replace(gather, **change), ErrorCode.FIELD
+        yield replace(gather, local=config.act_words - 8 * word), ErrorCode.ADDRESS
+        yield replace(gather, rows=2, local_stride=(1 << 20) - 1), ErrorCode.ADDRESS
+        yield replace(gather, local=config.bank_words - 8 * word, banks=0b01), ErrorCode.BANK
+        yield replace(gather, local=config.bank_words - 1, banks=0b10), ErrorCode.BANK
+        yield replace(gather, row_words=config.bank_words // word + 9, windows=config.bank_words + 2,
+                      local=config.bank_words - 1, banks=0b101), ErrorCode.BANK
         for buffer in (Buffer.WGT, Buffer.PARAM):
             yield Transfer(dram=0, local=size_of(tb, buffer) - 1, row_words=2, buffer=buffer), ErrorCode.ADDRESS
 
@@ -200,13 +305,16 @@ async def addresses_wrap_at_the_end_of_the_address_space(dut):
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["load", "store"])
-async def bus_errors_name_the_instruction(dut, name):
+@cocotb.parametrize((("name", "gather"), [("load", False), ("load", True), ("store", False)]))
+async def bus_errors_name_the_instruction(dut, name, gather):
+    """Also in a word of a run that is behind its last window."""
     tb = TB(dut)
     await tb.start(0.2)
     transfers = [Transfer(dram=512 * tb.word * i, local=60 * i, rows=2, row_words=30, dram_stride=64 * tb.word,
                           local_stride=30) for i in range(4)]
     bad = tb.base + transfers[2].dram + 64 * tb.word + 20 * tb.word
+    if gather:
+        transfers[2] = replace(transfers[2], pitch=1, windows=2 * tb.word, local_stride=2 * tb.word)
     tb.ram.bad = range(bad, bad + 1)
     task = cocotb.start_soon(tb.issue(name, transfers, 100))
     await tb.until(lambda: tb.error(name) is not None, "an error")
@@ -214,7 +322,7 @@ async def bus_errors_name_the_instruction(dut, name):
     assert tb.error(name) == (ErrorCode.AXI_READ if name == "load" else ErrorCode.AXI_WRITE, 102)
     assert tb.done[name] == 2
     if name == "load":
-        assert max(local for _, local in tb.writes) < transfers[2].local + 50
+        assert max(local for _, local in tb.writes) < transfers[2].local + max(50, 4 * gather * tb.word)
     task.cancel()
     dut.load__valid.value = dut.store__valid.value = 0
     tb.ram.bad = range(0)
@@ -229,7 +337,9 @@ async def halt_empties_the_bus(dut, name):
     tb = TB(dut)
     await tb.start(0.4)
     for _ in range(20):
-        await tb.issue(name, [Transfer(dram=tb.word * 3, local=0, row_words=200)])
+        windows = tb.rng.choice([0, 399]) if name == "load" else 0
+        await tb.issue(name, [Transfer(dram=tb.word * 3, local=0, row_words=200, pitch=min(windows, tb.word // 2),
+                                       windows=windows)])
         await tb.cycles(tb.rng.randrange(40))
         dut.halt.value = 1
         await tb.cycles(2)

@@ -35,19 +35,22 @@ class Transfer:
     dram_stride: int = 0
     local_stride: int = 0
     buffer: int = Buffer.ACT
+    pitch: int = 0
+    windows: int = 0
     banks: int = ALL_BANKS
 
     def encode(self, opcode: Opcode) -> int:
         body = {name: getattr(self, name) for name in ("dram", "dram_stride", "local", "local_stride", "rows",
-                                                       "row_words", "buffer")}
+                                                       "row_words", "buffer", "pitch", "windows")}
         header = {"rd_banks" if opcode is Opcode.STORE else "wr_banks": self.banks}
         return int.from_bytes(encode(opcode, header, **body), "little")
 
     def words(self, word_bytes: int):
-        """Yield (DRAM address, buffer address) of every word, in order."""
+        """Yield (DRAM address, buffer address) of every word of the buffer, in order."""
         for row in range(self.rows):
-            for i in range(self.row_words):
-                yield self.dram + row * self.dram_stride + i * word_bytes, self.local + row * self.local_stride + i
+            for i in range(self.windows if self.pitch else self.row_words):
+                yield (self.dram + row * self.dram_stride + i * (self.pitch or word_bytes),
+                       self.local + row * self.local_stride + i)
 
 
 class FaultyRam(AxiRam):
