@@ -28,7 +28,7 @@ def layers(drop: tuple[int, str] | None = None) -> list[bytes]:
             (Opcode.LOAD, {"wait_compute": max(0, n - 1)},
              {"dram": 0x200 + n * R * R, "local": n % 2 * R, "rows": 1, "row_words": R, "buffer": Buffer.WGT}),
             (Opcode.COMPUTE, {"wait_load": 3 + n, "wait_vector": n},
-             {"in_base": source, "step_x": 1, "stride_x": 1, "kh": 1, "kw": 1, "blocks": 1, "tiles": 1,
+             {"in_base": source, "step_x": 1, "stride_x": 1, "kh": 1, "kw": 1, "blocks": 1, "groups": 1, "tiles": 1,
               "wgt": n % 2 * R, "acc": n % 2 * TINY.acc_half, **ONE_PIXEL}),
             (Opcode.REQUANT, {"wait_compute": n + 1, "wait_store": max(0, n - 1), "wait_load": 2},
              {"dst": target, "dst_step_x": 1, "out_h": 1, "out_w": PIXELS, "acc": n % 2 * TINY.acc_half,
@@ -94,7 +94,7 @@ def test_a_missing_token_is_found(second, token, first, unit, memory):
 
 
 def test_compute_and_requant_must_not_share_an_accumulator_half():
-    compute = {"step_x": 1, "kh": 1, "kw": 1, "blocks": 1, "tiles": 1, **ONE_PIXEL}
+    compute = {"step_x": 1, "kh": 1, "kw": 1, "blocks": 1, "groups": 1, "tiles": 1, **ONE_PIXEL}
     program = [encode(Opcode.COMPUTE, ALL_BANKS, acc=PIXELS, **compute),
                encode(Opcode.REQUANT, ALL_BANKS, dst=100, out_h=1, out_w=PIXELS, lo=-128, hi=127)]
     m, count = prepared(program)
