@@ -37,7 +37,7 @@ def array_cycles(config: AcceleratorConfig, fields: Mapping[str, int]) -> int:
     pixels = fields["out_h"] * fields["out_w"]
     if fields["fir"]:
         pixels = fields["lead"] + fields["walk_h"] * fields["walk_w"]
-    return fields["tiles"] * pass_cycles(config, pixels)
+    return fields["groups"] * fields["tiles"] * pass_cycles(config, pixels)
 
 
 def compute_latency(config: AcceleratorConfig) -> int:
@@ -54,7 +54,7 @@ class ComputeUnit(wiring.Component):
     """Run COMPUTE instructions back to back.
 
     The loader walks the taps and channel blocks one weight tile ahead of the streamer, which walks the pixels; so
-    the weights of a tile, also of the next instruction's first, load while the tile before it streams.
+    the weights of a tile, also of the next group's or instruction's first, load while the tile before it streams.
 
     ``release`` tells that the oldest instruction will read no more activations; ``done`` that its sums are written.
     ``active`` marks a pixel word on its way to the array, ``starved`` that the streamer waits for the loader.
@@ -93,30 +93,37 @@ class ComputeUnit(wiring.Component):
         tile_last = Signal()
         tile, wrong_tiles = Signal(20), Signal()
         point, first, last = Signal.like(outer.point), Signal(), Signal()
+        # The first pass of the instruction is still to come; it is the one that waits; the group is the last.
+        fresh, newest, last_group = Signal(), Signal(), Signal()
         wgt_addr = Signal(20)
         m.d.comb += [
             outer.origin.addr.eq(body.in_base), outer.origin.y.eq(body.iy0), outer.origin.x.eq(body.ix0),
             outer.loop.n_x.eq(body.kw), outer.loop.n_y.eq(body.kh),
             outer.loop.addr_x.eq(body.tap_x), outer.loop.addr_y.eq(body.tap_y),
             outer.loop.coord_x.eq(body.dil_x), outer.loop.coord_y.eq(body.dil_y),
-            outer.blocks.eq(body.blocks),
+            outer.blocks.eq(body.blocks), outer.step_block.eq(body.step_block),
         ]
-        primed = Signal()  # the outer walker holds this instruction's next pass
+        primed = Signal()  # the outer walker holds the next pass of this group
         m.d.comb += [
             at_row0.eq(busy & primed & (row == 0) & ~waiting),
             row_end.eq(row == period - 1),
+            last_group.eq(body.groups == 1),
             self.start.ready.eq(~busy & ~waiting),  # the streamer still needs `body` for a waiting pass
             outer.start.eq(busy & ~primed), outer.step.eq(at_row0),
         ]
         with m.If(self.start.valid & self.start.ready):
             payload_body = data.View(COMPUTE, self.start.payload.instr[HEADER_BITS:HEADER_BITS + COMPUTE.size])
             m.d.sync += [body.eq(payload_body), index.eq(self.start.payload.index), busy.eq(1), primed.eq(0),
-                         row.eq(0), tile.eq(1), wgt_addr.eq(payload_body.wgt)]
+                         fresh.eq(1), row.eq(0), tile.eq(1), wgt_addr.eq(payload_body.wgt)]
         with m.Elif(busy & ~primed):
             m.d.sync += primed.eq(1)
         with m.If(at_row0):
-            m.d.sync += [waiting.eq(1), point.eq(outer.point), first.eq(outer.first), last.eq(outer.last),
-                         tile_last.eq(outer.last), tile.eq(tile + 1)]
+            m.d.sync += [waiting.eq(1), point.eq(outer.point), first.eq(outer.first), newest.eq(fresh), fresh.eq(0),
+                         last.eq(outer.last & last_group), tile_last.eq(outer.last & last_group), tile.eq(tile + 1)]
+            # The walker begins again while the other rows of this tile load.
+            with m.If(outer.last & ~last_group):
+                m.d.sync += [primed.eq(0), tile.eq(1), body.groups.eq(body.groups - 1),
+                             body.in_base.eq(body.in_base + body.step_group)]
         with m.Elif(take):
             m.d.sync += waiting.eq(0)
         loading = Signal()
@@ -139,12 +146,15 @@ class ComputeUnit(wiring.Component):
         # Streamer: parameters of the pass being walked.
         s_fill, s_acc, s_index = Signal(8), Signal(self._acc_bits), Signal(24)
         s_overwrite, s_last = Signal(), Signal()
-        pixel = Signal(self._acc_bits)
+        # Groups continue in the accumulators where the one before ended: `base` is where a group's pass begins.
+        pixel, next_pixel, base, next_base = (Signal(self._acc_bits, name=name)
+                                              for name in ("pixel", "next_pixel", "base", "next_base"))
         s_fir, completes = Signal(), Signal()  # this word completes an output
         m.d.comb += completes.eq(inner.element & (~s_fir | gate.open & ~inner.leading))
         # No accumulator may be read before its last sum is written. The loader's pace alone does not keep passes
         # MIN_PASS apart: one after a long pass comes early. And an instruction that adds to other accumulators than
-        # the one before may begin where that one ended.
+        # the one before may begin where that one ended; in filter mode even one that adds to the same, as outputs
+        # complete late in one pass and early in another. The groups of an instruction have nothing in common.
         settling, draining = Signal(range(MIN_PASS)), Signal(range(MIN_PASS - 1))
         settled, moved = Signal(), Signal()
         # The mode of the array, and the length of a line, may change only when no word is on its way.
@@ -181,11 +191,11 @@ class ComputeUnit(wiring.Component):
             gate.y.skip.eq(body.skip_y), gate.y.stride.eq(body.stride_y), gate.y.out.eq(body.out_h),
             self.starved.eq(inner.ready & ~waiting & busy),
         ]
+        m.d.comb += [next_pixel.eq(pixel + completes), next_base.eq(Mux(newest, 0, Mux(first, next_pixel, base)))]
+        m.d.sync += pixel.eq(Mux(take, next_base, next_pixel))
         with m.If(take):
-            m.d.sync += [s_fill.eq(body.fill), s_index.eq(index), s_acc.eq(body.acc), pixel.eq(0),
+            m.d.sync += [s_fill.eq(body.fill), s_index.eq(index), s_acc.eq(body.acc), base.eq(next_base),
                          s_overwrite.eq(first & ~body.accumulate), s_last.eq(last), s_fir.eq(body.fir)]
-        with m.Elif(completes):
-            m.d.sync += pixel.eq(pixel + 1)
         with m.If(take):
             m.d.sync += settling.eq(MIN_PASS - 1)
         with m.Elif(settling != 0):
@@ -195,7 +205,7 @@ class ComputeUnit(wiring.Component):
         with m.Elif(draining != 0):
             m.d.sync += draining.eq(draining - 1)
         with m.If(at_row0):
-            m.d.sync += moved.eq(outer.first & body.accumulate & (body.acc != s_acc))
+            m.d.sync += moved.eq(fresh & body.accumulate & (body.fir | (body.acc != s_acc)))
 
         # One stage behind the walker's counters, where its outputs are valid.
         fill, overwrite, acc_address, retire = Signal(8), Signal(), Signal(self._acc_bits), Signal()
@@ -231,7 +241,7 @@ class ComputeUnit(wiring.Component):
         bad_field = Signal()
         m.d.comb += bad_field.eq(
             (body.out_h == 0) | (body.out_w == 0) | (body.kw == 0) | (body.kh == 0) | (body.blocks == 0)
-            | (body.acc >= config.acc_depth)
+            | (body.groups == 0) | (body.acc >= config.acc_depth)
             | body.fir & ((body.walk_h == 0) | (body.walk_w == 0) | (body.stride_x == 0) | (body.stride_y == 0)
                           | (body.walk_w + body.spacing > config.line_words)
                           | (body.walk_w + body.spacing <= LINE_READ_LATENCY)

@@ -30,13 +30,14 @@ class OuterWalk(wiring.Component):
     """Step through blocks, then x, then y, giving the start of one pass at a time.
 
     ``start`` loads ``origin``; ``point``, ``first`` and ``last`` then describe the first pass and ``step`` advances to
-    the next. ``loop`` and ``blocks`` must stay constant from ``start`` to the last ``step``.
+    the next. ``loop``, ``blocks`` and ``step_block``, the words between blocks, must stay constant until the last
+    ``step``.
     """
 
     def __init__(self) -> None:
         super().__init__({
             "start": In(1), "step": In(1), "origin": In(POINT), "loop": In(LOOP), "blocks": In(13),
-            "point": Out(POINT), "first": Out(1), "last": Out(1),
+            "step_block": In(20), "point": Out(POINT), "first": Out(1), "last": Out(1),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -57,7 +58,7 @@ class OuterWalk(wiring.Component):
         with m.Elif(self.step):
             m.d.sync += self.first.eq(0)
             with m.If(~last_block):
-                m.d.sync += [block.eq(block + 1), self.point.addr.eq(self.point.addr + 1)]
+                m.d.sync += [block.eq(block + 1), self.point.addr.eq(self.point.addr + self.step_block)]
             with m.Elif(~last_x):
                 m.d.sync += [block.eq(0), x.eq(x + 1), tap.eq(next_tap), self.point.addr.eq(next_tap),
                              self.point.x.eq(self.point.x + self.loop.coord_x)]

@@ -1,6 +1,7 @@
 """The compute unit with its memories modelled: sums against a NumPy loop, every cycle against its named latencies."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import cocotb
 import numpy as np
@@ -27,8 +28,16 @@ _ADDRESS_SPACE = 1 << 20
 
 def convolve(body, act, wgt, acc):
     """Run one COMPUTE on the arrays of words, as its definition says; ``acc`` changes in place."""
-    rows, body = wgt.shape[1], with_zeros(body)
-    fir = body["fir"]
+    body = with_zeros(body)
+    pixels, weights = pixels_of(body), body["tiles"] * wgt.shape[1]
+    for g in range(body["groups"]):
+        group = {"in_base": body["in_base"] + g * body["step_group"], "acc": body["acc"] + g * pixels,
+                 "wgt": body["wgt"] + g * weights}
+        convolve_group(body | group, act, wgt, acc)
+
+
+def convolve_group(body, act, wgt, acc):
+    rows, fir = wgt.shape[1], body["fir"]
     pixels = body["out_h"] * body["out_w"]
     words = body["walk_h"] * body["walk_w"] if fir else pixels
     y, x = np.divmod(np.arange(words), body["walk_w"] if fir else body["out_w"])
@@ -43,7 +52,7 @@ def convolve(body, act, wgt, acc):
             inside = (0 <= iy) & (iy < body["in_h"]) & (0 <= ix) & (ix < body["in_w"])
             for block in range(body["blocks"]):
                 places = (body["in_base"] + y * body["step_y"] + x * body["step_x"] + ky * body["tap_y"]
-                          + kx * body["tap_x"] + block) % _ADDRESS_SPACE
+                          + kx * body["tap_x"] + block * body["step_block"]) % _ADDRESS_SPACE
                 taps = np.full((len(y), rows), body["fill"], np.int64)
                 taps[inside] = act[places[inside]]
                 first = body["wgt"] + tile * rows
@@ -104,14 +113,14 @@ def predict(config, bodies, start, mode=None):
     for body in bodies:
         accept = max(loader_free, take + 1)
         events.accept.append(accept)
-        if body["accumulate"] and acc not in (None, body["acc"]):
+        if body["accumulate"] and acc is not None and (body.get("fir") or acc != body["acc"]):
             streamer_free = max(streamer_free, take + pixels + MIN_PASS - 1)
         if mode_of(body) != mode:  # every word must have left array and line buffer
             streamer_free = max(streamer_free, take + pixels + 2 + array_empty(config))
             mode = mode_of(body)
         acc, pixels = body["acc"], words_of(body)
         load = accept + START_LATENCY - 1  # of the tile's first weight row
-        for _ in range(body["tiles"]):
+        for _ in range(body["groups"] * body["tiles"]):
             load = max(load, take + 1)
             take = max(load + 1, streamer_free)
             streamer_free = take + max(pixels, MIN_PASS)
@@ -127,10 +136,11 @@ def coverage():
     return Coverage(
         {"kernel": ("1", "2", "3", "4+"), "stride": ("1", "2", "3+"), "padding": PADDING_KINDS,
          "blocks": ("1", "2", "3+"), "pixels": ("1", "below rows", "multiple of rows", "remainder"),
-         "accumulate": (0, 1), "dilation": ("1", "2+")},
+         "accumulate": (0, 1), "dilation": ("1", "2+"), "groups": ("1", "2", "3+"), "inputs": ("same", "other")},
         [("kernel", "stride"), ("kernel", "padding"), ("kernel", "blocks"), ("kernel", "pixels"),
          ("stride", "padding"), ("padding", "pixels"), ("blocks", "pixels"), ("accumulate", "pixels"),
-         ("dilation", "padding"), ("dilation", "stride")])
+         ("dilation", "padding"), ("dilation", "stride"), ("groups", "pixels"), ("groups", "accumulate"),
+         ("groups", "blocks"), ("groups", "inputs")])
 
 
 def sample(cover, body, padding, rows):
@@ -141,6 +151,7 @@ def sample(cover, body, padding, rows):
         padding=padding, blocks="3+" if body["blocks"] > 2 else str(body["blocks"]),
         pixels=("1" if pixels == 1 else "below rows" if pixels < rows else
                 "remainder" if pixels % rows else "multiple of rows"),
+        groups="3+" if body["groups"] > 2 else str(body["groups"]), inputs="other" if body["step_group"] else "same",
         accumulate=body["accumulate"], dilation="1" if max(body["dil_y"], body["dil_x"]) == 1 else "2+")
 
 
@@ -244,8 +255,8 @@ async def the_largest_kernels(dut):
         window = None
         while window is None:
             window = random_window(tb.rng, range(tb.config.act_words), "border", out, kernel, (1, 1), (1, 1), 1)
-        await tb.run([{**window.fields, "dil_x": 1, "dil_y": 1, "blocks": 1, "tiles": kernel[0] * kernel[1],
-                       "wgt": 0, "acc": 0, "accumulate": 0}])
+        await tb.run([{**window.fields, "dil_x": 1, "dil_y": 1, "blocks": 1, "groups": 1,
+                       "tiles": kernel[0] * kernel[1], "wgt": 0, "acc": 0, "accumulate": 0}])
 
 
 @cocotb.test()
@@ -255,10 +266,20 @@ async def tiles_of_rows_pixels_stream_without_a_bubble(dut):
     rows = tb.config.rows
     for pixels in (max(rows, MIN_PASS), rows + 1 + MIN_PASS, tb.config.acc_half):
         body = {"in_h": 1, "in_w": 64, "step_x": 1, "tap_x": 1, "stride_x": 1, "dil_x": 1, "out_h": 1,
-                "out_w": pixels, "kh": 1, "kw": 3, "blocks": 2, "tiles": 6, "wgt": 5, "acc": 0, "accumulate": 0}
+                "out_w": pixels, "kh": 1, "kw": 3, "blocks": 2, "groups": 1, "tiles": 6, "wgt": 5,
+                "acc": 0, "accumulate": 0}
         await tb.run([body])
         active = tb.events.active
         assert active[-1] - active[0] + 1 == 6 * pixels
+    # Nor does a bubble come between groups, however few words their passes stream.
+    for words in (1, rows, max(rows, MIN_PASS)):
+        groups = min(7, tb.config.acc_half // words)
+        for accumulate in (0, 1):
+            await tb.run([body | {"out_w": words, "groups": groups, "step_group": 64, "accumulate": accumulate}])
+            passes = tb.events.active[::words]
+            period = pass_cycles(tb.config, words)
+            assert [later - earlier for earlier, later in pairwise(passes)] == [period] * (6 * groups - 1)
+            assert array_cycles(tb.config, body | {"out_w": words, "groups": groups, "fir": 0}) == 6 * groups * period
     # With some more pixels not even the change of instruction costs a cycle.
     await tb.run([body] * 4)
     active = tb.events.active
@@ -293,7 +314,8 @@ async def filters_of_one_line_length_stream_without_a_bubble(dut):
         body = tb.random_filter()
     await tb.run([body] * 4)
     active = tb.events.active
-    assert active[-1] - active[0] + 1 == 4 * array_cycles(tb.config, body) == 4 * body["tiles"] * words_of(body)
+    assert active[-1] - active[0] + 1 == 4 * array_cycles(tb.config, body)
+    assert array_cycles(tb.config, body) == body["groups"] * body["tiles"] * words_of(body)
 
 
 @cocotb.test()
@@ -320,7 +342,7 @@ async def reading_the_half_in_use_is_an_error(dut):
     tb = TB(dut)
     await tb.start()
     body = {"in_h": 1, "in_w": 8, "step_x": 1, "stride_x": 1, "out_h": 1, "out_w": 8, "kh": 1, "kw": 1, "blocks": 1,
-            "tiles": 1, "acc": 0, "accumulate": 1}
+            "groups": 1, "tiles": 1, "acc": 0, "accumulate": 1}
     await tb.send_all([body])
     await tb.read_acc([1] * 60)
     assert tb.errors[0] == (ErrorCode.ACC_CONFLICT, 0)
@@ -331,13 +353,18 @@ async def errors_name_the_instruction_that_made_them(dut):
     tb = TB(dut)
     await tb.start()
     good = {"in_h": 1, "in_w": 8, "step_x": 1, "stride_x": 1, "out_h": 1, "out_w": 16, "kh": 1, "kw": 1, "blocks": 1,
-            "tiles": 1, "acc": 0, "accumulate": 0}
+            "groups": 1, "tiles": 1, "acc": 0, "accumulate": 0}
     config = tb.config
     fir = {"fir": 1, "walk_h": 1, "walk_w": 16, "spacing": 4, "stride_y": 1}
     for change, code in (*((fir | wrong, ErrorCode.FIELD) for wrong in (
                              {"walk_h": 0}, {"walk_w": 0}, {"stride_x": 0}, {"stride_y": 0}, {"spacing": 6},
                              {"spacing": 0}, {"walk_w": config.line_words - 3}, {"out_h": 0}, {"tiles": 2})),
                          (fir | {"acc": config.acc_half - 3}, ErrorCode.ADDRESS),
+                         ({"groups": 0}, ErrorCode.FIELD), (fir | {"groups": 0}, ErrorCode.FIELD),
+                         ({"groups": config.acc_half // 16 + 1}, ErrorCode.ADDRESS),
+                         (fir | {"groups": config.acc_half // 16 + 1}, ErrorCode.ADDRESS),
+                         ({"groups": 2, "wgt": config.wgt_words - config.rows}, ErrorCode.ADDRESS),
+                         ({"kw": 2, "tiles": 4, "groups": 2}, ErrorCode.FIELD),
                          ({"kw": 0}, ErrorCode.FIELD), ({"blocks": 0}, ErrorCode.FIELD),
                          ({"out_h": 0}, ErrorCode.FIELD), ({"tiles": 0}, ErrorCode.FIELD),
                          ({"kw": 2}, ErrorCode.FIELD), ({"kw": 3, "tiles": 2}, ErrorCode.FIELD),

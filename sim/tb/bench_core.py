@@ -188,7 +188,7 @@ def bad_programs(config):
     """Return (name, instructions, code, index, unit) of programs that must stop."""
     banks = {"rd_banks": 0xFF, "wr_banks": 0xFF}
     one = {"out_h": 1, "out_w": 1}
-    conv = {**one, "in_h": 1, "in_w": 1, "kw": 1, "kh": 1, "blocks": 1, "tiles": 1}
+    conv = {**one, "in_h": 1, "in_w": 1, "kw": 1, "kh": 1, "blocks": 1, "groups": 1, "tiles": 1}
     pool = {**one, "in_h": 1, "in_w": 1, "kw": 1, "kh": 1}
     act = config.act_words
     other_bank = {"rd_banks": 0b01, "wr_banks": 0b01}

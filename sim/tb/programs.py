@@ -112,7 +112,7 @@ def random_program(rng: random.Random, config: AcceleratorConfig, length: int, i
     for half in range(2):
         bodies.append((Opcode.COMPUTE, {
             "in_h": 1, "in_w": config.acc_half, "step_x": 1, "stride_x": 1, "out_h": 1, "out_w": config.acc_half,
-            "kw": 1, "kh": 1, "blocks": 1, "tiles": 1, "acc": half * config.acc_half}))
+            "kw": 1, "kh": 1, "blocks": 1, "groups": 1, "tiles": 1, "acc": half * config.acc_half}))
     halves = (range(half_words), range(half_words, config.act_words))
     scratch = range(outputs.start + act_bytes, outputs.stop)
     while len(bodies) < 5 + length:

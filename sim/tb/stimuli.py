@@ -20,11 +20,15 @@ _ADDRESS_SPACE = 1 << 20
 
 @dataclass(frozen=True)
 class Window:
-    """The fields that COMPUTE and POOL share, the words of the image that they may read, and the kind of padding."""
+    """The fields that COMPUTE and POOL share.
+
+    ``image`` are the words that they may read, ``padding`` is its kind, ``step_block`` the words between blocks.
+    """
 
     fields: dict[str, int]
     padding: str
     image: range
+    step_block: int
 
 
 def _axis(rng: random.Random, padding: str, out: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -46,19 +50,28 @@ def random_window(rng: random.Random, act: range, padding: str, out: tuple[int, 
     in_h, iy0 = _axis(rng, padding, out[0], kernel[0], stride[0], dilation[0])
     in_w, ix0 = _axis(rng, padding, out[1], kernel[1], stride[1], dilation[1])
     channel_blocks = blocks + rng.choice((0, 0, 1))
-    pitch = (in_w + rng.choice((0, 0, 1))) * channel_blocks
-    size = in_h * pitch
+    # Channel blocks lie side by side in every pixel, or in planes.
+    width = in_w + rng.choice((0, 0, 1))
+    size = in_h * width * channel_blocks
+    step_x, step_block = rng.choice(((channel_blocks, 1), (1, in_h * width)))
+    pitch = width * step_x
     if size > len(act):
         return None
     base = act.start + rng.randint(0, len(act) - size)
     first_block = rng.randint(0, channel_blocks - blocks)
     return Window({
-        "in_base": (base + first_block + iy0 * pitch + ix0 * channel_blocks) % _ADDRESS_SPACE,
-        "step_x": stride[1] * channel_blocks, "step_y": stride[0] * pitch,
-        "tap_x": dilation[1] * channel_blocks, "tap_y": dilation[0] * pitch,
+        "in_base": (base + first_block * step_block + iy0 * pitch + ix0 * step_x) % _ADDRESS_SPACE,
+        "step_x": stride[1] * step_x, "step_y": stride[0] * pitch,
+        "tap_x": dilation[1] * step_x, "tap_y": dilation[0] * pitch,
         "iy0": iy0, "ix0": ix0, "in_h": in_h, "in_w": in_w, "stride_x": stride[1], "stride_y": stride[0],
         "fill": rng.randint(-128, 127), "out_h": out[0], "out_w": out[1], "kw": kernel[1], "kh": kernel[0],
-    }, padding, range(base, base + size))
+    }, padding, range(base, base + size), step_block)
+
+
+def random_groups(rng: random.Random, act: range, window: Window, groups: int) -> dict[str, int]:
+    """Return the fields that repeat a COMPUTE ``groups`` times, with the same input or others inside ``act``."""
+    room = (act.stop - window.image.stop) // max(1, groups - 1)
+    return {"step_block": window.step_block, "groups": groups, "step_group": rng.choice((0, rng.randint(0, room)))}
 
 
 def random_tile(rng: random.Random, pixels: int) -> tuple[int, int]:
@@ -76,19 +89,19 @@ def random_compute(rng: random.Random, config: AcceleratorConfig, act: range, wg
     while True:
         kernel = (rng.randint(1, max_kernel), rng.randint(1, max_kernel))
         blocks = rng.choice((1, 1, 2, 3, rng.randint(1, 6)))
-        tiles = kernel[0] * kernel[1] * blocks
-        if tiles * config.rows > len(wgt):
+        tiles, groups = kernel[0] * kernel[1] * blocks, rng.choice((1, 1, 2, rng.randint(1, 5)))
+        if groups * tiles * config.rows > len(wgt):
             continue
         stride = (rng.choice((1, 1, 2, 3, rng.randint(1, 15))), rng.choice((1, 1, 2, 3, rng.randint(1, 15))))
         dilation = (rng.choice((1, 1, 1, 2, 3)), rng.choice((1, 1, 1, 2, 3)))
-        out = random_tile(rng, config.acc_half)
+        out = random_tile(rng, config.acc_half // groups)
         window = random_window(rng, act, rng.choice(PADDING_KINDS), out, kernel, stride, dilation, blocks)
         if window is None:
             continue
-        acc = half * config.acc_half + rng.choice((0, rng.randint(0, config.acc_half - out[0] * out[1])))
-        return {**window.fields, "dil_x": dilation[1], "dil_y": dilation[0], "blocks": blocks, "tiles": tiles,
-                "wgt": wgt.start + rng.randint(0, len(wgt) - tiles * config.rows), "acc": acc,
-                "accumulate": rng.randint(0, 1)}, window
+        acc = half * config.acc_half + rng.choice((0, rng.randint(0, config.acc_half - groups * out[0] * out[1])))
+        return {**window.fields, **random_groups(rng, act, window, groups), "dil_x": dilation[1], "dil_y": dilation[0],
+                "blocks": blocks, "tiles": tiles, "acc": acc, "accumulate": rng.randint(0, 1),
+                "wgt": wgt.start + rng.randint(0, len(wgt) - groups * tiles * config.rows)}, window
 
 
 def words_back(rows: int, spacing: int, walk_w: int, row: int) -> int:
@@ -106,7 +119,8 @@ def random_filter(rng: random.Random, config: AcceleratorConfig, act: range, wgt
     while True:
         spacing = rng.choice(SPACINGS)
         stride = (rng.choice((1, 1, 2, 3, rng.randint(1, 15))), rng.choice((1, 1, 2, 3, rng.randint(1, 15))))
-        out = random_tile(rng, config.acc_half)
+        groups = rng.choice((1, 1, 2, 3))
+        out = random_tile(rng, config.acc_half // groups)
         skip = (rng.randint(0, lines_at_once(config.rows, spacing) + 1), rng.choice((0, 2, rng.randint(0, 31))))
         lead = rng.choice((0, 1, rng.randint(0, 31)))
         walk = [skip[i] + (out[i] - 1) * stride[i] + 1 + rng.choice((0, 0, 1, 3)) for i in range(2)]
@@ -120,12 +134,13 @@ def random_filter(rng: random.Random, config: AcceleratorConfig, act: range, wgt
         tiles = passes[0] * passes[1] * blocks
         window = random_window(rng, act, rng.choice(PADDING_KINDS), (walk[0], walk[1]), passes, (1, 1), dilation,
                                blocks)
-        if window is None or tiles * config.rows > len(wgt):
+        if window is None or groups * tiles * config.rows > len(wgt):
             continue
-        acc = half * config.acc_half + rng.randint(0, config.acc_half - out[0] * out[1])
+        acc = half * config.acc_half + rng.randint(0, config.acc_half - groups * out[0] * out[1])
         return {**window.fields, "stride_y": stride[0], "stride_x": stride[1], "out_h": out[0], "out_w": out[1],
                 "dil_y": dilation[0], "dil_x": dilation[1], "blocks": blocks, "tiles": tiles,
-                "wgt": wgt.start + rng.randint(0, len(wgt) - tiles * config.rows), "acc": acc,
+                **random_groups(rng, act, window, groups), "acc": acc,
+                "wgt": wgt.start + rng.randint(0, len(wgt) - groups * tiles * config.rows),
                 "accumulate": rng.randint(0, 1), "fir": 1, "spacing": spacing, "walk_h": walk[0], "walk_w": walk[1],
                 "lead": lead, "skip_y": skip[0], "skip_x": skip[1]}, window
 
