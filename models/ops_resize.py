@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from .ops_geometry import Pair
 
 _ONE = 1 << 10  # positions are fixed-point pixels with 10 fractional bits
 
@@ -24,7 +23,7 @@ def nearest_indices(
 
 
 def resize_nearest(
-    x: npt.NDArray[Any], *, size: Pair, align_corners: bool = False, half_pixel_centers: bool = False
+    x: npt.NDArray[Any], *, size: Sequence[int], align_corners: bool = False, half_pixel_centers: bool = False
 ) -> npt.NDArray[Any]:
     """Resize x [n, h, w, c] to `size` = (height, width); each output pixel is a copy of one input pixel."""
     flags = {"align_corners": align_corners, "half_pixel_centers": half_pixel_centers}
@@ -53,7 +52,7 @@ def bilinear_weights(
 
 
 def resize_bilinear(
-    x: npt.NDArray[Any], *, size: Pair, align_corners: bool = False, half_pixel_centers: bool = False
+    x: npt.NDArray[Any], *, size: Sequence[int], align_corners: bool = False, half_pixel_centers: bool = False
 ) -> npt.NDArray[Any]:
     """Resize int8 x [n, h, w, c] to `size` = (height, width) by bilinear interpolation in integers.
 

@@ -106,12 +106,12 @@ def test_groups_follow_from_the_weights():
     assert g.ops[0].attrs["groups"] == 2
 
 
-FLOAT = one_op("ADD", (1, 4), (1, 4), {}, [np.ones((1, 4), np.float32)], dtype="float32")
+FLOAT = one_op("MAX_POOL_2D", (1, 4, 4, 1), (1, 4, 4, 1), {}, dtype="float32")
 
 
 @pytest.mark.parametrize(("model", "parts"), [
-    pytest.param(one_op("TANH", (1, 4), (1, 4)), ["TANH", "'y'", "supported operators are ADD, AVERAGE"], id="kind"),
-    pytest.param(FLOAT, ["ADD", "'x' is float32, not int8", "quantise"], id="float"),
+    pytest.param(one_op("SIN", (1, 4), (1, 4)), ["SIN", "'y'", "supported operators are ABS, ADD, A"], id="kind"),
+    pytest.param(FLOAT, ["MAX_POOL_2D", "'x' is float32, not int8", "quantise"], id="float"),
     pytest.param(one_op("MAX_POOL_2D", (1, 4, 4, 1), (1, 4, 4, 1), {}, dtype="int16"), ["int16"], id="int16"),
     pytest.param(one_op("ADD", (1, 4), (1, 4), {"activation": "TANH"}, [np.ones((1, 4), np.int8)]),
                  ["ADD", "activation TANH"], id="activation"),
@@ -128,9 +128,9 @@ def test_unsupported_variants_are_named(model, parts):
 def test_all_unsupported_operators_are_listed_at_once():
     b = TFLiteBuilder()
     x, a, y = (b.tensor(name, (1, 4), "int8", scale=0.5) for name in "xay")
-    b.op("TANH", [x], [a])
-    b.op("LOGISTIC", [a], [y])
-    with pytest.raises(UnsupportedOperatorError, match=r"TANH \(at tensor 'a'\), LOGISTIC \(at tensor 'y'\)"):
+    b.op("SIN", [x], [a])
+    b.op("SQRT", [a], [y])
+    with pytest.raises(UnsupportedOperatorError, match=r"SIN \(at tensor 'a'\), SQRT \(at tensor 'y'\)"):
         read_tflite(b.build([x], [y]))
 
 
@@ -144,11 +144,10 @@ def two_inputs(kind: str, shape, dtype: str) -> bytes:
 
 
 @pytest.mark.parametrize(("model", "parts"), [
-    pytest.param(one_op("ADD", (2, 4), (2, 4), {}, [np.ones((2, 4), np.int8)]), ["batch of 1"], id="batch"),
     pytest.param(one_op("ADD", (1, 4), (1, 5), {}, [np.ones((1, 4), np.int8)]), ["contradicts itself"], id="shape"),
     pytest.param(two_inputs("PAD", (1, 2), "int32"), ["paddings must be a constant"], id="dynamic paddings"),
     pytest.param(one_op("SOFTMAX", (1, 4), (1, 4), {}), ["1/256"], id="softmax scale"),
-    pytest.param(one_op("MEAN", (1, 4), (1, 1), {"keep_dims": True}, [np.array([5])]), ["axes (5,)"], id="axes"),
+    pytest.param(one_op("MEAN", (1, 4), (1, 1), {"keep_dims": True}, [np.array([5])]), ["axis 5 must be within the 2 dim"], id="axes"),
     pytest.param(one_op("ADD", (1, 4), (1, 4), {}, [np.ones((1, 4), np.int8)], scale=1e-30),
                  ["scale must be less than"], id="scale out of range"),
 ])
