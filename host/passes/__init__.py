@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from ..graph import Graph, Pass
 from ..verify import verify
+from .fuse_dilation import fuse_dilation
 from .fuse_pad import fuse_pad
 from .remove_reshapes import remove_reshapes
 
-__all__ = ["DEFAULT_PASSES", "fuse_pad", "remove_reshapes", "run_passes"]
+__all__ = ["DEFAULT_PASSES", "fuse_dilation", "fuse_pad", "remove_reshapes", "run_passes"]
 
-DEFAULT_PASSES: tuple[Pass, ...] = (remove_reshapes, fuse_pad)
+DEFAULT_PASSES: tuple[Pass, ...] = (remove_reshapes, fuse_dilation, fuse_pad)
 """What the compiler runs on every graph, in this order."""
 
 
