@@ -16,7 +16,8 @@ _UNARY = {"Abs": "ABS", "Elu": "ELU", "HardSwish": "HARD_SWISH", "Neg": "NEG", "
 _BINARY = {"Add": "ADD", "Div": "DIV", "Max": "MAXIMUM", "Min": "MINIMUM", "Mul": "MUL", "PRelu": "PRELU",
            "Sub": "SUB"}
 _REDUCTIONS = {"ReduceMax": "REDUCE_MAX", "ReduceMean": "MEAN", "ReduceMin": "REDUCE_MIN", "ReduceSum": "SUM"}
-_CLIPS: dict[tuple[float | None, float | None], str] = {(0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
+_CLIPS: dict[tuple[float | None, float | None], str] = {
+    (0.0, None): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1"}
 
 
 def _ints(builder: GraphBuilder, node: Node, position: int, attribute: str) -> list[int] | None:
