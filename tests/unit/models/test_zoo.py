@@ -15,6 +15,7 @@ from systolith.models.zoo.layers import add, conv, execution_order, image, macs,
 from systolith.models.zoo.seeded import fit
 from tests.small_zoo import SMALL
 
+
 @pytest.mark.parametrize(("name", "options", "expected"), [
     ("resnet50", {}, 4_089_184_256),
     ("mobilenet_v1", {}, 568_740_352),
