@@ -55,20 +55,39 @@ def read_tflite(source: str | Path | bytes) -> Graph:
             subgraph.
         UnsupportedOperatorError: it uses an operator, or a variant or dtype of one, that is not supported.
     """
-    name, raw = ("model", source) if isinstance(source, bytes) else (Path(source).stem, _load(Path(source)))
-    if raw[4:8] != b"TFL3":
-        raise ModelError(f"{name}: not a TFLite model (no 'TFL3' identifier); give a .tflite file")
-    try:
-        graph = _Reader(name, raw).graph()
-    except _CORRUPT as error:
-        raise ModelError(f"{name}: the file is truncated or corrupt; export or download it again") from error
+    graph = _read(source)
+    for op in graph.ops:
+        problem = signature_problem(graph, op)
+        if problem:
+            raise UnsupportedOperatorError(
+                f"{graph.name}: {op.kind} at tensor '{op.outputs[0]}': {problem}; "
+                "quantise the model to full int8 (int8 activations, int8 constant weights): systolith quantize")
     try:
         verify(graph)
         for op in graph.ops:
             parameters(graph, op)
     except (GraphError, ValueError) as error:
-        raise ModelError(f"{name}: the model contradicts itself: {error}") from error
+        raise ModelError(f"{graph.name}: the model contradicts itself: {error}") from error
     return graph
+
+
+def read_tflite_real(source: str | Path | bytes) -> Graph:
+    """Return the graph of a TFLite model as it is, on float32 tensors too: what the quantiser starts from.
+
+    Raises:
+        ModelError, UnsupportedOperatorError: as for `read_tflite`, but dtypes and shapes are not checked.
+    """
+    return _read(source)
+
+
+def _read(source: str | Path | bytes) -> Graph:
+    name, raw = ("model", source) if isinstance(source, bytes) else (Path(source).stem, _load(Path(source)))
+    if raw[4:8] != b"TFL3":
+        raise ModelError(f"{name}: not a TFLite model (no 'TFL3' identifier); give a .tflite file")
+    try:
+        return _Reader(name, raw).graph()
+    except _CORRUPT as error:
+        raise ModelError(f"{name}: the file is truncated or corrupt; export or download it again") from error
 
 
 def _load(path: Path) -> bytes:
@@ -103,14 +122,7 @@ class _Reader:
         for index, flat in enumerate(flat_ops):
             self._convert_op(index, flat)
         outputs = [self._output(int(sub.Outputs(i))) for i in _span(sub.OutputsLength())]
-        graph = Graph(self.name, self.tensors, tuple(self.ops), tuple(inputs), tuple(outputs)).with_ops(self.ops)
-        for op in graph.ops:
-            problem = signature_problem(graph, op)
-            if problem:
-                raise UnsupportedOperatorError(
-                    f"{self.name}: {op.kind} at tensor '{op.outputs[0]}': {problem}; "
-                    "quantise the model to full int8 (int8 activations, int8 constant weights)")
-        return graph
+        return Graph(self.name, self.tensors, tuple(self.ops), tuple(inputs), tuple(outputs)).with_ops(self.ops)
 
     def tensor(self, index: int) -> Tensor:
         """Return tensor `index` of the subgraph, converted once."""
