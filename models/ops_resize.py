@@ -62,8 +62,8 @@ def resize_bilinear(
     y0, y1, wy = bilinear_weights(x.shape[1], size[0], **flags)
     x0, x1, wx = bilinear_weights(x.shape[2], size[1], **flags)
     pixels = x.astype(np.int32)  # the sum is below 2**28
-    wy, wx = wy.astype(np.int32)[:, None, None], wx.astype(np.int32)[:, None]
-    rows = pixels[:, y0] * (_ONE - wy) + pixels[:, y1] * wy
-    total = rows[:, :, x0] * (_ONE - wx) + rows[:, :, x1] * wx
+    down, across = wy.astype(np.int32)[:, None, None], wx.astype(np.int32)[:, None]
+    rows = pixels[:, y0] * (_ONE - down) + pixels[:, y1] * down
+    total = rows[:, :, x0] * (_ONE - across) + rows[:, :, x1] * across
     rounded = np.sign(total) * ((np.abs(total) + (1 << 19)) >> 20)
     return rounded.astype(x.dtype)

@@ -176,7 +176,8 @@ def _images(kind: str, edges: str) -> Callable[[Context], Any]:
         pairs = _pairs(c, 2, edges)
         if len(c.x.shape) != 4 or len(block) != 2:
             raise c.unsupported("it must be of height and width of 4-dimensional images; export it so")
-        c.emit(kind, [c.x], block=tuple(block), **{edges: pairs})
+        attrs: dict[str, Any] = {"block": tuple(block), edges: pairs}
+        c.emit(kind, [c.x], **attrs)
     return convert
 
 
