@@ -14,6 +14,7 @@ from systolith.host.graph import Graph
 from systolith.host.runtime.executor import ProgramExecutor
 from systolith.hw.config import PRESETS
 from tests.operators import MAKERS, OperatorCase, random_operator
+from tests.unit.host.test_tflite_operators import batch_model, uint8_network
 
 QUICK = 8
 SWEEP = 50
@@ -69,3 +70,19 @@ def test_operator(kind: str) -> None:
 def test_sweep(kind: str) -> None:
     for seed in range(QUICK, QUICK + SWEEP):
         check(random_operator(kind, seed), "golden", "sim")
+
+
+@pytest.mark.parametrize("preset", ["tiny", "edge"])
+@pytest.mark.parametrize("zero_points", [(127, 128, 128), (127, 117, 131), (0, 255, 0), (255, 90, 200)])
+def test_uint8_networks(zero_points: tuple[int, int, int], preset: str) -> None:
+    graph = read_tflite(uint8_network(*zero_points))
+    for x in np.random.default_rng(1).integers(0, 256, (4, 1, 6, 6, 3)).astype(np.uint8):
+        expected, found = (run(graph, {"x": x}, device, preset) for device in ("golden", "sim"))
+        for name, want in expected.items():
+            assert_same(found[name], want, f"sim, {zero_points}")
+
+
+def test_a_batch_that_the_model_declares() -> None:
+    graph = read_tflite(batch_model((64, 16)))
+    x = np.random.default_rng(1).integers(-128, 128, (64, 16)).astype(np.int8)
+    assert_same(run(graph, {"x0": x}, "sim")["y0"], run(graph, {"x0": x}, "golden")["y0"], "sim")

@@ -10,7 +10,7 @@ import pytest
 from systolith.host.devices.golden import execute
 from systolith.host.errors import GraphError
 from systolith.host.graph import Graph, QuantParams
-from systolith.host.passes import fuse_dilation, fuse_pad, remove_reshapes, run_passes
+from systolith.host.passes import fuse_dilation, fuse_pad, remove_reshapes, run_passes, symmetric_weights
 from systolith.host.verify import verify
 from tests.unit.host.graphs import CONV, QUANT, act, const, graph, op
 
@@ -172,6 +172,38 @@ def test_a_crop_larger_than_the_padding_is_not_fused():
 def test_a_convolution_whose_result_is_an_output_too_is_not_fused():
     g = dealt_conv("CONV_2D")
     assert len(fuse_dilation(replace(g, outputs=("y", "c"))).ops) == 3
+
+
+def asymmetric(kind: str, shape: tuple[int, ...], y: tuple[int, ...], zero_point: int, **attrs) -> Graph:
+    """x [1, 4, 4, 6] -> an operator whose weights have a zero point -> y."""
+    weights = replace(const("w", *shape), quant=QuantParams((0.25,), (zero_point,)))
+    g = graph([act("x", 1, 4, 4, 6), weights, const("b", y[-1], dtype="int32"), act("y", *y)],
+              [op(kind, "x w b", "y", **attrs)])
+    verify(g)
+    return g
+
+
+DEPTHWISE = {key: value for key, value in CONV.items() if key != "groups"} | {"multiplier": 2}
+FULL = {"activation": "NONE", "keep_dims": False}
+TRANSPOSED = {"stride": (2, 2), "pads": ((0, 0), (0, 0)), "activation": "NONE"}
+
+
+@pytest.mark.parametrize(("kind", "shape", "y", "attrs", "split"), [
+    ("CONV_2D", (5, 3, 3, 6), (1, 2, 2, 5), CONV, ["CONCATENATION", "CONV_2D"]),
+    ("CONV_2D", (4, 3, 3, 3), (1, 2, 2, 4), {**CONV, "groups": 2}, ["GATHER", "CONV_2D"]),
+    ("DEPTHWISE_CONV_2D", (1, 3, 3, 12), (1, 2, 2, 12), DEPTHWISE, ["GATHER", "CONV_2D"]),
+    ("FULLY_CONNECTED", (7, 96), (1, 7), FULL, ["CONCATENATION", "FULLY_CONNECTED"]),
+    ("FULLY_CONNECTED", (7, 4), (24, 7), FULL, ["GATHER", "FULLY_CONNECTED"]),
+    ("TRANSPOSE_CONV", (3, 2, 2, 6), (1, 8, 8, 3), TRANSPOSED, ["CONCATENATION", "TRANSPOSE_CONV"]),
+])
+def test_weights_become_symmetric(kind, shape, y, attrs, split):
+    for zero_point, expected in ((0, [kind]), (20, [kind]), (-128, split), (127, split)):
+        g = asymmetric(kind, shape, y, zero_point, **attrs)
+        after = symmetric_weights(g)
+        assert kinds(after) == expected
+        weights = after.tensors[after.ops[-1].inputs[1]]
+        assert weights.quant is not None and weights.quant.zero_point == (0,)
+        assert_same_outputs(g, after)
 
 
 def test_a_pass_that_breaks_the_graph_is_caught():
