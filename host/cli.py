@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench | zoo`.
+"""Command line: `systolith compile | run | info | disasm | bench | quantize | zoo`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -24,6 +24,7 @@ from .disasm import disassemble
 from .errors import SystolithError, UsageError
 from .graph import Graph
 from .program import Program
+from .quantizer.commands import quantize_command
 from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
 from .zoo import zoo_command
@@ -161,4 +162,5 @@ def disasm_command(program: Path) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(quantize_command)
 cli.add_command(zoo_command)

@@ -17,7 +17,6 @@ import numpy as np
 from ...models.zoo.ptq import activation_params, quantize_bias, quantize_weights
 from ..errors import UnsupportedOperatorError
 from ..graph import Graph, Op, QuantParams, Tensor
-from ..quantparams import WEIGHTED
 from ..verify import signature_problem
 from .real import real_value
 
@@ -35,14 +34,15 @@ SELECTING = frozenset({"GATHER", "MAX_POOL_2D", "REDUCE_MAX", "REDUCE_MIN", "RES
 #: Operators with weights as second and a bias as third operand, and the output channel's axis of the weights.
 CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 
+#: Operators without an int8 form.
+FLOAT_ONLY = frozenset({"NEG"})
+
 #: Operators whose output quantisation the reference fixes.
 FIXED = {
     "LOGISTIC": QuantParams((1 / 256,), (-128,)),
     "SOFTMAX": QuantParams((1 / 256,), (-128,)),
     "TANH": QuantParams((1 / 128,), (0,)),
 }
-
-assert set(WEIGHTED) <= set(CHANNEL_AXIS)
 
 
 def to_integer(graph: Graph) -> Graph:
@@ -115,8 +115,11 @@ class _Converter:
         if op.kind in SAME_SCALE:
             self._same_scale(op)
             return True
+        if op.kind == "ARG_MAX":  # of the codes, which is that of the reals
+            self._emit(op.kind, [self.coded[name] for name in data], op.outputs[0], op.attrs)
+            return True
         target = self._target(op.outputs[0])
-        if target is None or self._fixed_otherwise(op, target):
+        if target is None or op.kind in FLOAT_ONLY or self._fixed_otherwise(op, target):
             return False
         inputs = [self._operand(name) for name in data]
         if op.kind in CHANNEL_AXIS:
