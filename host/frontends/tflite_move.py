@@ -35,12 +35,20 @@ def _pad_v2(c: Context) -> None:
 
 
 def _transpose(c: Context) -> None:
-    c.emit("TRANSPOSE", [c.x], perm=tuple(c.axis(axis) for axis in c.parameter(1, "the permutation").tolist()))
+    perm = tuple(c.axis(axis) for axis in c.parameter(1, "the permutation").tolist())
+    long = [axis for axis in perm if c.x.shape[axis] > 1]
+    if sorted(perm) == list(range(len(c.x.shape))) and long == sorted(long):
+        c.emit("RESHAPE", [c.x])  # only axes of size 1 move
+    else:
+        c.emit("TRANSPOSE", [c.x], perm=perm)
 
 
 def _part(c: Context, begin: Sequence[int], size: Sequence[int], output: Tensor,
           stride: Sequence[int] | None = None) -> None:
-    """Emit a SLICE of the first operand, and a RESHAPE when the output has other axes."""
+    """Emit a SLICE of the first operand, and a RESHAPE when the output has other axes; only that for the whole."""
+    if tuple(size) == c.x.shape and all(first == 0 for first in begin) and min(stride or (1,), default=1) > 0:
+        c.emit("RESHAPE", [c.x], output)
+        return
     attrs = {"begin": tuple(begin), "size": tuple(size), "stride": tuple(stride or (1,) * len(size))}
     if tuple(size) == output.shape:
         c.emit("SLICE", [c.x], output, **attrs)

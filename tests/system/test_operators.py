@@ -13,7 +13,8 @@ from systolith.host.frontends.tflite_ops import CONVERTERS
 from systolith.host.graph import Graph
 from systolith.host.runtime.executor import ProgramExecutor
 from systolith.hw.config import PRESETS
-from tests.operators import MAKERS, OperatorCase, random_operator
+from tests.operator_case import OperatorCase
+from tests.operators import MAKERS, random_operator
 from tests.unit.host.test_tflite_operators import batch_model, uint8_network
 
 QUICK = 8

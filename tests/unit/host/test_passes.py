@@ -10,7 +10,14 @@ import pytest
 from systolith.host.devices.golden import execute
 from systolith.host.errors import GraphError
 from systolith.host.graph import Graph, QuantParams
-from systolith.host.passes import fuse_dilation, fuse_pad, remove_reshapes, run_passes, symmetric_weights
+from systolith.host.passes import (
+    fuse_dilation,
+    fuse_pad,
+    remove_reshapes,
+    remove_unused,
+    run_passes,
+    symmetric_weights,
+)
 from systolith.host.verify import verify
 from tests.unit.host.graphs import CONV, QUANT, act, const, graph, op
 
@@ -204,6 +211,13 @@ def test_weights_become_symmetric(kind, shape, y, attrs, split):
         weights = after.tensors[after.ops[-1].inputs[1]]
         assert weights.quant is not None and weights.quant.zero_point == (0,)
         assert_same_outputs(g, after)
+
+
+def test_operators_that_no_output_depends_on_disappear():
+    g = graph([act("x", 1, 4), act("a", 1, 4), act("b", 1, 4), act("y", 1, 4)],
+              [op("RESHAPE", "x", "a"), op("ADD", "a a", "b", activation="NONE"), op("RESHAPE", "x", "y")])
+    assert [each.outputs for each in remove_unused(g).ops] == [("y",)]
+    assert remove_unused(replace(g, outputs=("b", "y"))).ops == g.ops
 
 
 def test_a_pass_that_breaks_the_graph_is_caught():

@@ -59,6 +59,10 @@ def codes(*shape: int) -> np.ndarray:
     (model("SPLIT_V", [(2, 5), ints(2, -1), ints(-1)], [(2, 2), (2, 3)], {"num_splits": 2}), ["SLICE", "SLICE"]),
     (model("UNPACK", [(2, 3)], [(3,), (3,)], {"num": 2}), ["SLICE", "RESHAPE", "SLICE", "RESHAPE"]),
     (model("PACK", [(3,), (3,)], [(3, 2)], {"axis": -1, "values_count": 2}), ["RESHAPE", "RESHAPE", "CONCATENATION"]),
+    (model("TRANSPOSE", [(1, 4, 1, 3), ints(2, 1, 0, 3)], [(1, 4, 1, 3)]), ["RESHAPE"]),
+    (model("TRANSPOSE", [(1, 4, 3), ints(0, 2, 1)], [(1, 3, 4)]), ["TRANSPOSE"]),
+    (model("SLICE", [(4, 3), ints(0, 0), ints(-1, 3)], [(4, 3)]), ["RESHAPE"]),
+    (model("STRIDED_SLICE", [(4, 3), ints(-1), ints(-5), ints(-1)], [(4, 3)], {}), ["SLICE"]),
     (model("SQUEEZE", [(1, 3)], [(3,)], {}), ["RESHAPE"]),
     (model("EXPAND_DIMS", [(3,), ints(0)], [(1, 3)]), ["RESHAPE"]),
     (model("SPACE_TO_DEPTH", [(1, 4, 4, 2)], [(1, 2, 2, 8)]), ["RESHAPE", "TRANSPOSE", "RESHAPE"]),
@@ -228,6 +232,27 @@ def test_a_batch_that_the_model_declares_is_one_sample():
     np.testing.assert_array_equal(whole[64:], run(g, x[64:])[0])
     with pytest.raises(ShapeError, match="number"):
         execute_batch(g, {"x0": x[:65]})
+
+
+# Changes of the dtype.
+
+
+@pytest.mark.parametrize(("before", "after"), [
+    ("int8", "int8"), ("int8", "int16"), ("int16", "int8"), ("int16", "int16"), ("uint8", "int8"), ("float32", "int8"),
+    ("float32", "int16"), ("int8", "float32"), ("int16", "float32"), ("uint8", "float32")])
+def test_dtypes_change_as_in_the_reference(before, after):
+    def quant(dtype: str, scale: float, zero_point: int) -> dict[str, Any]:
+        return {"float32": {}, "int16": {"scale": scale / 200}}.get(dtype, {"scale": scale, "zero_point": zero_point})
+
+    b = TFLiteBuilder()
+    x = b.tensor("x", (1, 300), before, **quant(before, 0.05, 7))
+    y = b.tensor("y", (1, 300), after, **quant(after, 0.07, -5))
+    b.op("DEQUANTIZE" if after == "float32" else "QUANTIZE", [x], [y])
+    raw = b.build([x], [y])
+    limits = None if before == "float32" else np.iinfo(before)
+    values = (RNG.normal(0, 5, (1, 300)) if limits is None
+              else RNG.integers(limits.min, limits.max, (1, 300), endpoint=True)).astype(before)
+    np.testing.assert_array_equal(run(read_tflite(raw), values)[0], reference(raw, values))
 
 
 # float32 between DEQUANTIZE and QUANTIZE.

@@ -12,7 +12,7 @@ from systolith.host.frontends.tflite import read_tflite
 from systolith.host.graph import Graph, Op, QuantParams, Tensor
 from systolith.host.quantparams import UNARY, table
 from systolith.models import ops, ops_real
-from tests.operators import Case
+from tests.operator_case import Case
 
 CODES = np.arange(-128, 128).astype(np.int8)
 FIXED = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
