@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench`.
+"""Command line: `systolith compile | run | info | disasm | bench | quantize | zoo`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -18,14 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from . import arrays, inspection
 from .bench.commands import bench
 from .compiler import compile_graph
-from .console import config_options, show
+from .console import check_writable, config_options, show
 from .devices.select import DEVICES
 from .disasm import disassemble
 from .errors import SystolithError, UsageError
 from .graph import Graph
 from .program import Program
+from .quantizer.commands import quantize_command
 from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
+from .zoo import zoo_command
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -84,7 +86,7 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
     graph = load_network(model)
     if not isinstance(graph, Graph):
         raise UsageError(f"{model} must be a model, not a compiled program; give the .tflite file")
-    _check_writable(output)
+    check_writable(output)
     program = compile_graph(graph, configuration(preset, settings))
     program.save(output)
     print(f"{output}: {inspection.summary(program)}")
@@ -110,7 +112,7 @@ def run_command(network: Path, source: Path, output: Path | None, device: str, p
     """
     inputs = arrays.load(source)
     for path in filter(None, (output, report)):
-        _check_writable(path)
+        check_writable(path)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -160,10 +162,5 @@ def disasm_command(program: Path) -> None:
 
 
 cli.add_command(bench)
-
-
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise UsageError(f"output {path} must be a file, not a folder; add a file name")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"folder {path.parent} of output {path.name} must exist; create it")
+cli.add_command(quantize_command)
+cli.add_command(zoo_command)

@@ -3,20 +3,42 @@
 Activations are NHWC. Operator kinds carry TFLite's names; `Op.inputs` lists data tensors only, everything else is
 in `Op.attrs`, normalised so that no later stage has to know about padding modes or axis conventions:
 
-| kind                           | inputs                  | attrs                                                |
-|--------------------------------|-------------------------|------------------------------------------------------|
-| CONV_2D                        | x, weights OHWI[, bias] | stride, dilation, pads, activation, groups           |
-| DEPTHWISE_CONV_2D              | x, weights 1HWC[, bias] | stride, dilation, pads, activation, multiplier       |
-| FULLY_CONNECTED                | x, weights OI[, bias]   | activation, keep_dims                                |
-| ADD                            | a, b                    | activation                                           |
-| AVERAGE_POOL_2D, MAX_POOL_2D   | x                       | kernel, stride, pads, activation                     |
-| MEAN                           | x                       | axes, keepdims                                       |
-| PAD                            | x                       | paddings ((before, after) per axis)                  |
-| SOFTMAX                        | x                       | beta                                                 |
-| RESHAPE, QUANTIZE, DEQUANTIZE  | x                       |                                                      |
+| kind                                | inputs                  | attrs                                           |
+|-------------------------------------|-------------------------|-------------------------------------------------|
+| CONV_2D                             | x, weights OHWI[, bias] | stride, dilation, pads, activation, groups      |
+| DEPTHWISE_CONV_2D                   | x, weights 1HWC[, bias] | stride, dilation, pads, activation, multiplier  |
+| FULLY_CONNECTED                     | x, weights OI[, bias]   | activation, keep_dims                           |
+| TRANSPOSE_CONV                      | x, weights OHWI[, bias] | stride, pads (cut off the output), activation   |
+| BATCH_MATMUL                        | a, b                    | adj_x, adj_y                                    |
+| ADD, MUL, SUB                       | a, b                    | activation                                      |
+| MAXIMUM, MINIMUM                    | a, b                    |                                                 |
+| PRELU                               | x, alpha                |                                                 |
+| AVERAGE_POOL_2D, MAX_POOL_2D        | x                       | kernel, stride, pads, activation                |
+| MEAN, REDUCE_MAX, REDUCE_MIN, SUM   | x                       | axes, keepdims                                  |
+| ARG_MAX                             | x                       | axis                                            |
+| LEAKY_RELU                          | x                       | alpha                                           |
+| other kinds of `quantparams.UNARY`  | x                       |                                                 |
+| SOFTMAX                             | x                       | beta                                            |
+| RESIZE_BILINEAR                     | x                       | align_corners, half_pixel_centers               |
+| RESIZE_NEAREST_NEIGHBOR             | x                       | align_corners, half_pixel_centers               |
+| PAD                                 | x                       | paddings ((before, after) per axis)             |
+| PADV2                               | x                       | paddings, value (the int8 code)                 |
+| CONCATENATION                       | x, ...                  | axis                                            |
+| SLICE                               | x                       | begin, size, stride (per axis)                  |
+| TRANSPOSE                           | x                       | perm                                            |
+| GATHER                              | x                       | axis, indices                                   |
+| SPACE_TO_BATCH_ND                   | x                       | block (y, x), paddings ((top, bottom), ...)     |
+| BATCH_TO_SPACE_ND                   | x                       | block (y, x), crops ((top, bottom), ...)        |
+| NEG, RESHAPE, QUANTIZE, DEQUANTIZE  | x                       |                                                 |
 
 `stride`, `dilation` and `kernel` are (y, x), `pads` is ((top, bottom), (left, right)), `axes` are sorted and not
-negative, `activation` is "NONE", "RELU", "RELU6" or "RELU_N1_TO_1".
+negative, `activation` is "NONE", "RELU", "RELU6" or "RELU_N1_TO_1". A SLICE with a negative stride runs backwards from
+`begin`. A TRANSPOSE_CONV makes (h - 1) * stride + kernel rows before it cuts `pads` off; where bottom or right is
+negative, its output goes on with what no input reaches. The operands of CONCATENATION, MAXIMUM and MINIMUM are
+quantised like the result. Weights have one scale and zero point, or one scale per channel and zero point 0.
+
+Activations are int8; only QUANTIZE and DEQUANTIZE also take and give uint8 and int16, ARG_MAX gives int32 or int64.
+Element-wise and data-movement kinds and SOFTMAX also work on float32; those run on the CPU.
 """
 
 from __future__ import annotations
@@ -128,6 +150,10 @@ class Graph:
             return sum(self.macs(each) for each in self.ops)
         if op.kind == "CONV_2D":
             return self.result(op).size * math.prod(self.tensors[op.inputs[1]].shape[1:])
+        if op.kind == "TRANSPOSE_CONV":
+            return self.tensors[op.inputs[0]].size * math.prod(self.tensors[op.inputs[1]].shape[:3])
+        if op.kind == "BATCH_MATMUL":
+            return self.result(op).size * self.tensors[op.inputs[0]].shape[-2 if op.attrs["adj_x"] else -1]
         if op.kind == "DEPTHWISE_CONV_2D":
             return self.result(op).size * math.prod(self.tensors[op.inputs[1]].shape[1:3])
         if op.kind == "FULLY_CONNECTED":

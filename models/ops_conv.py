@@ -1,7 +1,7 @@
-"""Golden multiply-accumulate operators: convolution, depthwise convolution, fully connected.
+"""Golden multiply-accumulate operators: convolutions, fully connected, batched matrix product.
 
 Accumulators are 32-bit words that wrap, as in hardware and in the reference kernels. Matrix products run in float64,
-which holds them exactly: a sum of 2**37 products of 9-bit by 8-bit numbers still fits its 53-bit significand.
+which holds them exactly: a sum of 2**36 products of 9-bit numbers still fits its 53-bit significand.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ def conv2d(
     bias: npt.ArrayLike | None,
     *,
     x_zp: int,
+    w_zp: int = 0,
     y_zp: int,
     mult: npt.ArrayLike,
     shift: npt.ArrayLike,
@@ -57,7 +58,8 @@ def conv2d(
     """Convolve int8 x [n, h, w, c] with int8 weights [o, kh, kw, c / groups] into int8 [n, oh, ow, o].
 
     `bias` is int32 [o] or None; `mult`, `shift` are scalars or [o]; pairs are (y, x); pads ((top, bottom),
-    (left, right)) contribute the zero point. Raises ValueError for shapes that do not agree.
+    (left, right)) contribute the zero point; `w_zp` is the zero point of all weights. Raises ValueError for shapes
+    that do not agree.
     """
     outputs, kh, kw, depth = w_ohwi.shape
     if groups < 1 or outputs % groups or x.shape[-1] != depth * groups:
@@ -68,7 +70,7 @@ def conv2d(
     _check_channels(outputs, bias=bias, mult=mult, shift=shift)
     taps = windows(x.astype(np.float64) - x_zp, (kh, kw), stride, pads, dilation)
     n, oh, ow = taps.shape[:3]
-    weights = w_ohwi.reshape(groups, outputs // groups, kh * kw * depth).astype(np.float64)
+    weights = w_ohwi.reshape(groups, outputs // groups, kh * kw * depth).astype(np.float64) - w_zp
     acc = np.empty((n * oh * ow, groups, outputs // groups))
     for g in range(groups):
         columns = taps[..., g * depth : (g + 1) * depth].reshape(n * oh * ow, -1)
@@ -84,6 +86,7 @@ def depthwise_conv2d(
     *,
     multiplier: int = 1,
     x_zp: int,
+    w_zp: int = 0,
     y_zp: int,
     mult: npt.ArrayLike,
     shift: npt.ArrayLike,
@@ -103,7 +106,7 @@ def depthwise_conv2d(
         raise ValueError(f"weights must be [1, kh, kw, {x.shape[-1]} * {multiplier}], not {w_1hwc.shape}")
     _check_channels(outputs, bias=bias, mult=mult, shift=shift)
     taps = windows(x.astype(np.int32) - x_zp, (kh, kw), stride, pads, dilation)
-    weights = w_1hwc[0].astype(np.int32)
+    weights = w_1hwc[0].astype(np.int32) - w_zp
     acc = np.zeros((*taps.shape[:3], outputs), np.int32)
     for ky, kx in np.ndindex(kh, kw):
         tap = taps[:, :, :, ky, kx]
@@ -134,3 +137,62 @@ def fully_connected(
     _check_channels(w_oi.shape[0], bias=bias, mult=mult, shift=shift)
     acc = (x2d.astype(np.float64) - x_zp) @ (w_oi.astype(np.float64) - w_zp).T
     return finish(_with_bias(acc, bias), mult, shift, y_zp, act_min, act_max)
+
+
+def transpose_conv2d(
+    x: npt.NDArray[Any],
+    w_ohwi: npt.NDArray[Any],
+    bias: npt.ArrayLike | None,
+    *,
+    x_zp: int,
+    w_zp: int = 0,
+    y_zp: int,
+    mult: npt.ArrayLike,
+    shift: npt.ArrayLike,
+    stride: Pair = (1, 1),
+    pads: Pads = NO_PADS,
+    act_min: int = -128,
+    act_max: int = 127,
+) -> Int8Array:
+    """Spread each pixel of int8 x [n, h, w, i] over a window of int8 weights [o, kh, kw, i], into int8 [n, oh, ow, o].
+
+    Pixel (y, x) adds to the rows y * stride - top ... + kh - 1. `pads` ((top, bottom), (left, right)) is what is cut
+    off the (h - 1) * stride + kh rows and the columns; a negative bottom or right adds pixels that no input reaches.
+    Other parameters as for `conv2d`. Raises ValueError for shapes that do not agree.
+    """
+    n, h, w, depth = x.shape
+    outputs, kh, kw, inputs = w_ohwi.shape
+    if inputs != depth:
+        raise ValueError(f"weights must be [o, kh, kw, {depth}], not {w_ohwi.shape}")
+    _check_channels(outputs, bias=bias, mult=mult, shift=shift)
+    (top, bottom), (left, right) = pads
+    (sy, sx), full = stride, ((h - 1) * stride[0] + kh, (w - 1) * stride[1] + kw)
+    pixels = (x.astype(np.float64) - x_zp).reshape(-1, depth)
+    weights = w_ohwi.astype(np.float64) - w_zp
+    acc = np.zeros((n, full[0] + max(-bottom, 0), full[1] + max(-right, 0), outputs))
+    for ky, kx in np.ndindex(kh, kw):
+        spread = (pixels @ weights[:, ky, kx].T).reshape(n, h, w, outputs)
+        acc[:, ky : ky + (h - 1) * sy + 1 : sy, kx : kx + (w - 1) * sx + 1 : sx] += spread
+    kept = acc[:, top : full[0] - bottom, left : full[1] - right]
+    return finish(_with_bias(kept, bias), mult, shift, y_zp, act_min, act_max)
+
+
+def batch_matmul(
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+    *,
+    a_zp: int,
+    b_zp: int,
+    y_zp: int,
+    mult: int,
+    shift: int,
+    adj_x: bool = False,
+    adj_y: bool = False,
+) -> Int8Array:
+    """Multiply int8 matrices a [..., m, k] and b [..., k, n] into int8 [..., m, n]; leading axes broadcast.
+
+    `adj_x` and `adj_y` say that a and b are stored transposed; (mult, shift) stand for a_scale * b_scale / y_scale.
+    """
+    left, right = a.astype(np.float64) - a_zp, b.astype(np.float64) - b_zp
+    acc = (left.swapaxes(-1, -2) if adj_x else left) @ (right.swapaxes(-1, -2) if adj_y else right)
+    return finish(_with_bias(acc, None), mult, shift, y_zp, -128, 127)

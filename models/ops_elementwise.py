@@ -1,8 +1,7 @@
-"""Golden element-wise and data-movement operators: add, quantise, dequantise, reshape, pad."""
+"""Golden element-wise operators on two operands, and changes of quantisation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,12 +58,76 @@ class AddParams:
         )
 
 
+def _to_common_scale(
+    a: npt.NDArray[Any], b: npt.NDArray[Any], p: AddParams
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    return (
+        requantize((a.astype(np.int64) - p.a_zp) << ADD_LEFT_SHIFT, p.a_mult, p.a_shift),
+        requantize((b.astype(np.int64) - p.b_zp) << ADD_LEFT_SHIFT, p.b_mult, p.b_shift),
+    )
+
+
 def add(a: npt.NDArray[Any], b: npt.NDArray[Any], *, params: AddParams) -> Int8Array:
     """Add two int8 arrays of broadcastable shapes, each with its own scale, into int8."""
     p = params
-    scaled_a = requantize((a.astype(np.int64) - p.a_zp) << ADD_LEFT_SHIFT, p.a_mult, p.a_shift)
-    scaled_b = requantize((b.astype(np.int64) - p.b_zp) << ADD_LEFT_SHIFT, p.b_mult, p.b_shift)
+    scaled_a, scaled_b = _to_common_scale(a, b, p)
     return finish(scaled_a + scaled_b, p.y_mult, p.y_shift, p.y_zp, p.act_min, p.act_max)
+
+
+def sub(a: npt.NDArray[Any], b: npt.NDArray[Any], *, params: AddParams) -> Int8Array:
+    """Subtract int8 b from a, broadcast, each with its own scale, into int8."""
+    p = params
+    scaled_a, scaled_b = _to_common_scale(a, b, p)
+    return finish(scaled_a - scaled_b, p.y_mult, p.y_shift, p.y_zp, p.act_min, p.act_max)
+
+
+def mul(
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+    *,
+    a_zp: int,
+    b_zp: int,
+    y_zp: int,
+    mult: int,
+    shift: int,
+    act_min: int = -128,
+    act_max: int = 127,
+) -> Int8Array:
+    """Multiply two int8 arrays of broadcastable shapes; (mult, shift) stand for a_scale * b_scale / y_scale."""
+    product = (a.astype(np.int64) - a_zp) * (b.astype(np.int64) - b_zp)
+    return finish(product, mult, shift, y_zp, act_min, act_max)
+
+
+def prelu(
+    x: npt.NDArray[Any],
+    alpha: npt.NDArray[Any],
+    *,
+    x_zp: int,
+    alpha_zp: int,
+    y_zp: int,
+    mult: int,
+    shift: int,
+    alpha_mult: int,
+    alpha_shift: int,
+) -> Int8Array:
+    """Return int8 x where x >= 0, else alpha * x, with alpha broadcast to x.
+
+    (mult, shift) stand for x_scale / y_scale, (alpha_mult, alpha_shift) for x_scale * alpha_scale / y_scale.
+    """
+    centred = x.astype(np.int64) - x_zp
+    sloped = requantize(centred * (alpha.astype(np.int64) - alpha_zp), alpha_mult, alpha_shift)
+    y = np.where(centred >= 0, requantize(centred, mult, shift), sloped).astype(np.int64) + y_zp
+    return np.clip(y, -128, 127).astype(np.int8)
+
+
+def maximum(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the larger of two broadcastable arrays of one quantisation."""
+    return np.maximum(a, b)
+
+
+def minimum(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the smaller of two broadcastable arrays of one quantisation."""
+    return np.minimum(a, b)
 
 
 def requantize_tensor(
@@ -81,14 +144,5 @@ def quantize(x: npt.ArrayLike, *, scale: float, zp: int, dtype: npt.DTypeLike = 
     return quantize_float(x, scale, zp, dtype)
 
 
-def reshape(x: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
-    """Return x in another shape of the same size, row-major; one entry may be -1."""
-    return x.reshape(tuple(int(s) for s in shape))
-
-
-def pad(x: npt.NDArray[Any], paddings: Sequence[Sequence[int]], value: int) -> npt.NDArray[Any]:
-    """Pad each axis of x by (before, after) elements of `value`, the zero point for a quantised PAD."""
-    return np.pad(x, [(int(before), int(after)) for before, after in paddings], constant_values=value)
-
-
-__all__ = ["ADD_LEFT_SHIFT", "AddParams", "add", "dequantize", "pad", "quantize", "requantize_tensor", "reshape"]
+__all__ = ["ADD_LEFT_SHIFT", "AddParams", "add", "dequantize", "maximum", "minimum", "mul", "prelu", "quantize",
+           "requantize_tensor", "sub"]

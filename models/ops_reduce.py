@@ -1,4 +1,4 @@
-"""Golden reductions: average and max pooling over windows, mean over axes."""
+"""Golden reductions: average and max pooling over windows; mean, sum, extremes and position over axes."""
 
 from __future__ import annotations
 
@@ -73,3 +73,27 @@ def mean(
     folded, folded_shift = fold_mean(int(mult), int(shift), count)
     acc = x.sum(axis=resolved, keepdims=keepdims, dtype=np.int64) - count * x_zp
     return finish(acc, folded, folded_shift, y_zp, -128, 127)
+
+
+def sum_(
+    x: npt.NDArray[Any], axes: Sequence[int], keepdims: bool, *, x_zp: int, y_zp: int, mult: int, shift: int
+) -> Int8Array:
+    """Add int8 x over `axes` and requantise to int8; (mult, shift) stand for x_scale / y_scale."""
+    count = math.prod(x.shape[a] for a in axes)
+    acc = x.sum(axis=tuple(axes), keepdims=keepdims, dtype=np.int64) - count * x_zp
+    return finish(acc, mult, shift, y_zp, -128, 127)
+
+
+def reduce_max(x: npt.NDArray[Any], axes: Sequence[int], keepdims: bool) -> npt.NDArray[Any]:
+    """Return the maximum over `axes`; input and output share their quantisation."""
+    return np.asarray(x.max(axis=tuple(axes), keepdims=keepdims))
+
+
+def reduce_min(x: npt.NDArray[Any], axes: Sequence[int], keepdims: bool) -> npt.NDArray[Any]:
+    """Return the minimum over `axes`; input and output share their quantisation."""
+    return np.asarray(x.min(axis=tuple(axes), keepdims=keepdims))
+
+
+def arg_max(x: npt.NDArray[Any], *, axis: int, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return the first position of the maximum along `axis`, as `dtype`."""
+    return np.asarray(x.argmax(axis=axis)).astype(dtype)

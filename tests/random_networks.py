@@ -88,8 +88,8 @@ class RandomNetwork:
 
 
 def random_network(seed: int) -> RandomNetwork:
-    """Return a network of 2 to 9 operators, some of them in branches that meet in an ADD."""
-    return _Maker(seed).make()
+    """Return a network of 2 to 9 operators, some of them in branches that meet again."""
+    return Maker(seed).make()
 
 
 def random_config(seed: int, rows: Sequence[int] = (2, 4, 8, 16)) -> AcceleratorConfig:
@@ -108,7 +108,7 @@ def random_config(seed: int, rows: Sequence[int] = (2, 4, 8, 16)) -> Accelerator
 
 
 @dataclass
-class _Maker:
+class Maker:
     """Builds one network operator by operator; each operator method returns its output, or None if it cannot be."""
 
     seed: int
@@ -138,15 +138,17 @@ class _Maker:
         return RandomNetwork(self.seed, model, tuple(a.shape for a in inputs), len(ends), tuple(self.layers))
 
     def operator(self, x: Act, alive: list[Act], used: set[int]) -> Act | None:
-        partners = [a for a in alive if a.shape == x.shape and a is not x]
+        partners = [a for a in alive if a is not x and self.meets(x, a)]
         if partners and self.chance(0.35):
             other = partners[self.pick(0, len(partners) - 1)]
             used.add(other.index)
-            return self.add(x, other)
+            return self.joined(x, other)
         choices: list[tuple[float, Callable[[Act], Act | None]]] = [
-            (1, self.quantize), (0.5, self.softmax), (0.7, self.reshape), (1.5, self.fully_connected)]
+            (1, self.quantize), (0.5, self.softmax), (0.7, self.reshape), (1.5, self.fully_connected),
+            (2, self.unary), (0.7, self.slice)]
         if len(x.shape) == IMAGE:
-            choices += [(6, self.conv), (3, self.depthwise), (1.5, self.pool), (1, self.pad), (0.7, self.mean)]
+            choices += [(6, self.conv), (3, self.depthwise), (1.5, self.pool), (1, self.pad), (0.7, self.mean),
+                        (0.8, self.resize), (0.8, self.transpose_conv), (0.3, self.transpose)]
         weights = np.array([weight for weight, _ in choices])
         return choices[self.rng.choice(len(choices), p=weights / weights.sum())][1](x)
 
@@ -264,9 +266,80 @@ class _Maker:
             options, shape = {"keep_num_dims": False}, (1, outputs)
         return self.weighted("FULLY_CONNECTED", x, (outputs, features), 0, features, shape, options)
 
-    def add(self, a: Act, b: Act) -> Act:
-        y = self.act(a.shape, max(a.scale, b.scale) * np.exp(self.rng.uniform(-0.5, 1)))
-        return self.done("ADD", [a.index, b.index], y, {"activation": self.activation()}, a)
+    def transpose_conv(self, x: Act) -> Act | None:
+        kernel, stride, outputs = self.pair(1, 4), self.pair(1, 2), self.pick(1, MAX_CHANNELS)
+        same = self.chance(0.6)
+        out = [x.shape[1 + i] * stride[i] if same else (x.shape[1 + i] - 1) * stride[i] + max(kernel[i], stride[i])
+               for i in range(2)]
+        shape, depth = (1, *out, outputs), x.shape[3]
+        if max(out) > PADDED or np.prod(shape) > MAX_ELEMENTS or x.size * outputs * np.prod(kernel) > MAX_MACS:
+            return None
+        weights = self.rng.integers(-127, 128, (outputs, *kernel, depth)).astype(np.int8)
+        y = self.act(shape)
+        scales = np.float32(y.scale * 50 / (73 * RMS * depth**0.5) / x.scale * np.exp(self.rng.uniform(-1, 1, outputs)))
+        options = {"padding": "SAME" if same else "VALID", "stride_h": stride[0], "stride_w": stride[1]}
+        size = self.constant(np.array(shape, np.int32))
+        return self.done("TRANSPOSE_CONV", [size, self.constant(weights, scales), x.index], y, options, x)
+
+    def meets(self, a: Act, b: Act) -> bool:
+        """Tell whether `joined` can take these: equal shapes, one channel vector, or equal but for the channels."""
+        same_image = len(a.shape) == len(b.shape) and a.shape[:-1] == b.shape[:-1]
+        return same_image and a.shape[-1] + b.shape[-1] <= 2 * MAX_CHANNELS or b.shape == (1, 1, 1, a.shape[-1])
+
+    def joined(self, a: Act, b: Act) -> Act:
+        if a.shape[:-1] == b.shape[:-1] and (a.shape != b.shape or self.chance(0.3)):
+            return self.concatenation(a, b)
+        kind = str(self.rng.choice(["ADD", "ADD", "ADD", "MUL", "SUB"]))
+        return self.binary(kind, a, b)
+
+    def binary(self, kind: str, a: Act, b: Act) -> Act:
+        scale = a.scale * b.scale * RMS if kind == "MUL" else max(a.scale, b.scale)
+        y = self.act(a.shape, scale * np.exp(self.rng.uniform(-0.5, 1)))
+        return self.done(kind, [a.index, b.index], y, {"activation": self.activation()}, a)
+
+    def concatenation(self, a: Act, *others: Act, axis: int = -1) -> Act:
+        """Append a concatenation; operands of another quantisation go through a QUANTIZE, as converters do it."""
+        parts = [self.like(b, a) for b in others]
+        shape = list(a.shape)
+        shape[axis] += sum(b.shape[axis] for b in parts)
+        y = self.act(shape, a.scale, a.zero_point)
+        return self.done("CONCATENATION", [a.index, *(b.index for b in parts)], y, {"axis": axis}, a)
+
+    def like(self, x: Act, other: Act) -> Act:
+        if (x.scale, x.zero_point) == (other.scale, other.zero_point):
+            return x
+        return self.done("QUANTIZE", [x.index], self.act(x.shape, other.scale, other.zero_point), None, x)
+
+    def unary(self, x: Act, kind: str | None = None) -> Act:
+        kind = kind or str(self.rng.choice(["LOGISTIC", "TANH", "HARD_SWISH", "RELU", "LEAKY_RELU", "ELU", "ABS"]))
+        fixed = {"LOGISTIC": (1 / 256, -128), "TANH": (1 / 128, 0)}
+        y = self.act(x.shape, *fixed[kind]) if kind in fixed else self.act(
+            x.shape, x.scale * np.exp(self.rng.uniform(-0.5, 0.5)))
+        return self.done(kind, [x.index], y, {"alpha": 0.2} if kind == "LEAKY_RELU" else None, x)
+
+    def slice(self, x: Act) -> Act:
+        begin = [self.pick(0, (size - 1) // 2) for size in x.shape]
+        size = [self.pick(1, whole - first) for whole, first in zip(x.shape, begin, strict=True)]
+        y = self.act(size, x.scale, x.zero_point)
+        operands = [x.index, self.constant(np.array(begin, np.int32)), self.constant(np.array(size, np.int32))]
+        return self.done("SLICE", operands, y, None, x)
+
+    def transpose(self, x: Act) -> Act | None:
+        if max(x.shape) > MAX_CHANNELS:
+            return None
+        perm = [0, *(1 + self.rng.permutation(len(x.shape) - 1))]
+        y = self.act([x.shape[axis] for axis in perm], x.scale, x.zero_point)
+        return self.done("TRANSPOSE", [x.index, self.constant(np.array(perm, np.int32))], y, None, x)
+
+    def resize(self, x: Act, size: tuple[int, int] | None = None) -> Act | None:
+        size = size or self.pair(1, PADDED)
+        if size[0] * size[1] * x.shape[3] > MAX_ELEMENTS:
+            return None
+        corners = self.chance(0.3)
+        options = {"align_corners": corners, "half_pixel_centers": not corners and self.chance(0.5)}
+        y = self.act((1, *size, x.shape[3]), x.scale, x.zero_point)
+        kind = str(self.rng.choice(["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"]))
+        return self.done(kind, [x.index, self.constant(np.array(size, np.int32))], y, options, x)
 
     def pool(self, x: Act) -> Act | None:
         window = self.window(x)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ...models.zoo import digits
-from ..console import config_options, show
+from ..console import check_writable, config_options, show
 from ..errors import UsageError
+from ..graph import Graph
+from ..report import Report
 from ..runtime.network import configuration
-from . import networks, speed
+from . import networks, speed, suite
 
 
 @click.group("bench", no_args_is_help=False)
@@ -23,13 +25,16 @@ def bench() -> None:
     \b
     Examples:
       systolith bench networks
-      systolith bench networks model.tflite --layers
+      systolith bench networks --networks ic_resnet8 --layers
       systolith bench speed
     """
 
 
 @bench.command("networks")
 @click.argument("models", metavar="[MODEL ...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--networks", "names", metavar="NAME,...", help=f"Networks by name: {', '.join(suite.SUITE)}.")
+@click.option("--all", "everything", is_flag=True, help="All of them, also those of many million cycles, which take "
+              "minutes.")
 @config_options
 @click.option("--device", default=networks.DEVICES[0], metavar="DEVICE",
               help=f"{' or '.join(networks.DEVICES)}; sim counts no cycles.")
@@ -37,32 +42,53 @@ def bench() -> None:
 @click.option("--samples-from", "sources", multiple=True, metavar="X.npz", type=click.Path(path_type=Path),
               help="NumPy file with samples; once per MODEL, in the same order. Random samples without it.")
 @click.option("--layers", is_flag=True, help="Also show the layers of each network.")
-@click.option("--json", "output", metavar="FILE", type=click.Path(path_type=Path),
+@click.option("--json", "json_path", metavar="FILE", type=click.Path(path_type=Path),
               help="Also write all measurements, layers included.")
-def networks_command(models: tuple[Path, ...], preset: str | None, settings: tuple[str, ...], device: str,
-                     samples: int, sources: tuple[Path, ...], layers: bool, output: Path | None) -> None:
-    """Run the digits network, or each MODEL, and compare every output byte with golden.
+@click.option("--csv", "csv_path", metavar="FILE", type=click.Path(path_type=Path), help="Also write the table.")
+def networks_command(models: tuple[Path, ...], names: str | None, everything: bool, preset: str | None,
+                     settings: tuple[str, ...], device: str, samples: int, sources: tuple[Path, ...], layers: bool,
+                     json_path: Path | None, csv_path: Path | None) -> None:
+    """Measure networks and compare every output byte with golden.
+
+    Runs each MODEL file, or the networks of --networks, or without either those of less than a million cycles. The
+    published models are used where they are in the folder $SYSTOLITH_DATA/models (or shared/data/models beside the
+    repository), else the same architectures with seeded weights. Ratio: the cycles of Gemmini (16x16, int8,
+    measured on its RTL) by ours, for arrays of 16x16.
 
     \b
     Examples:
-      systolith bench networks --preset ulx3s
-      systolith bench networks a.tflite b.tflite --samples 10 --samples-from a.npz --samples-from b.npz --json r.json
+      systolith bench networks
+      systolith bench networks --networks resnet50 --layers
+      systolith bench networks --all --csv table.csv --json all.json
+      systolith bench networks a.tflite b.tflite --samples 10 --samples-from a.npz --samples-from b.npz
     """
-    if sources and len(sources) != max(len(models), 1):
-        raise UsageError(f"--samples-from must be given once per model, not {len(sources)} times for "
-                         f"{max(len(models), 1)}")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"folder {output.parent} of output {output.name} must exist; create it")
-    models = models or (digits.model_path(),)
+    if sources and len(sources) != len(models):
+        raise UsageError(f"--samples-from must be given once per model, not {len(sources)} times for {len(models)}")
+    for path in filter(None, (json_path, csv_path)):
+        check_writable(path)
+    chosen = suite.select(names, everything) if names or everything or not models else []
+    config = configuration(preset, settings)
+    results: list[networks.Result] = []
     with _status() as status:
-        reports = [networks.run_network(model, source, samples, device, preset=preset, settings=settings, status=status)
-                   for model, source in zip(models, sources or (None,) * len(models), strict=True)]
-    if output is not None:
-        networks.save(reports, output)
-    show(networks.table(reports))
+        def measure(model: Path | Graph, source: Path | None = None) -> Report:
+            done, total = len(results) + 1, len(models) + len(chosen)
+            return networks.run_network(model, source, samples, device, preset=preset, settings=settings,
+                                        status=lambda line: status(f"{done} of {total}: {line}"))
+
+        for model, source in zip(models, sources or (None,) * len(models), strict=True):
+            results.append(networks.Result(model.stem, "file", measure(model, source)))
+        for name in chosen:
+            status(f"building {name}")
+            graph, origin = suite.load(name)
+            results.append(networks.Result(name, origin, measure(graph), suite.reference_cycles(name, config.rows)))
+    if json_path is not None:
+        networks.save_json(results, json_path)
+    if csv_path is not None:
+        networks.save_csv(results, csv_path)
+    show(networks.table(results))
     if layers:
-        for report in reports:
-            show(report.table())
+        for result in results:
+            show(result.report.table())
     print("every output byte equals golden's")
 
 
@@ -89,9 +115,9 @@ def speed_command(preset: str | None, settings: tuple[str, ...], seconds: float)
 
 @contextmanager
 def _status() -> Iterator[Callable[[str], None]]:
+    """Show a line, and how long it has been there, while work goes on; nothing where nobody watches."""
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda line: None
-        return
-    with console.status("loading") as shown:
-        yield shown.update
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("loading", total=None)
+        yield lambda line: shown.reset(task, description=line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE
@@ -17,6 +20,7 @@ from ..report import Report
 from ..runtime import Session, TensorInfo
 from ..runtime.network import load_network
 from ..runtime.tensors import Arrays, batch_inputs
+from .suite import REFERENCE
 
 DEVICES = ("rtl", "sim")
 SAMPLE_KEY = "x"
@@ -29,12 +33,43 @@ class MismatchError(SystolithError):
     """A device computed other bytes than golden."""
 
 
-def run_network(model: Path, samples_from: Path | None, count: int, device: str, *, preset: str | None = None,
+@dataclass(frozen=True)
+class Result:
+    """One network's measurements.
+
+    Attributes:
+        network: its name.
+        source: where its weights are from: "published", "trained", "seeded", or "file" for a user's model.
+        report: measurements of the run.
+        reference_cycles: cycles that `suite.REFERENCE` takes, None where there are none to compare with.
+    """
+
+    network: str
+    source: str
+    report: Report
+    reference_cycles: int | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as many cycles the reference takes, or None."""
+        return self.reference_cycles / self.report.cycles if self.reference_cycles and self.report.cycles else None
+
+    def record(self) -> dict[str, Any]:
+        """Return the numbers of the table, by name."""
+        report = self.report
+        return {"network": self.network, "source": self.source, "macs": report.macs, "cycles": report.cycles,
+                "utilisation": report.utilisation, "reference": REFERENCE, "reference_cycles": self.reference_cycles,
+                "ratio": self.ratio, "dram_bytes_read": report.dram_bytes_read,
+                "dram_bytes_written": report.dram_bytes_written, "dram_wait": report.dram_wait,
+                "samples": report.samples, "preset": report.preset, "device": report.device}
+
+
+def run_network(model: Path | Graph, samples_from: Path | None, count: int, device: str, *, preset: str | None = None,
                 settings: Sequence[str] = (), status: Callable[[str], None] | None = None) -> Report:
     """Return the measurements of `count` samples of a model on a device.
 
     Args:
-        model: a model file.
+        model: a model file, or its graph.
         samples_from: NumPy file with `count` samples or more along axis 0; None makes random ones, always the same.
         count: samples, of which the report holds the average.
         device: one of `DEVICES`.
@@ -48,7 +83,7 @@ def run_network(model: Path, samples_from: Path | None, count: int, device: str,
     """
     if device not in DEVICES:
         raise UsageError(f"device of a benchmark must be {' or '.join(DEVICES)}, not {device!r}")
-    graph = load_network(model)
+    graph = model if isinstance(model, Graph) else load_network(model)
     if not isinstance(graph, Graph):
         raise UsageError(f"{model} must be a model, not a compiled program; give the .tflite file")
     with Session(graph, "golden") as golden:
@@ -60,7 +95,7 @@ def run_network(model: Path, samples_from: Path | None, count: int, device: str,
         if status:
             status(f"{graph.name} on {device}")
         found = session.run(inputs)
-    check(found, expected, f"{device} running {model.name}")
+    check(found, expected, f"{device} running {graph.name}")
     assert session.last_report is not None, "a session that ran has a report"
     return session.last_report
 
@@ -74,26 +109,45 @@ def check(found: Arrays, expected: Arrays, who: str) -> None:
                                 f"first at {tuple(wrong[0].tolist())}; report it with the model and the settings")
 
 
-def table(reports: Sequence[Report]) -> Table:
+def table(results: Sequence[Result]) -> Table:
     """Return one row per network as a table for `rich`."""
-    made = Table(box=SIMPLE, pad_edge=False)
+    made = Table(box=SIMPLE, pad_edge=False, caption_justify="left")
     made.add_column("network", overflow="fold")
-    for name in ("MACs", "cycles", "utilisation", "DRAM read", "DRAM written", "DRAM wait", "samples"):
+    made.add_column("weights")
+    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait"):
         made.add_column(name, justify="right")
-    for report in reports:
-        made.add_row(report.model, f"{report.macs:,}", _show(report.cycles, ","), _show(report.utilisation, ".1%"),
-                     _show(report.dram_bytes_read, ","), _show(report.dram_bytes_written, ","),
-                     _show(report.dram_wait, ".1%"), str(report.samples))
+    for result in results:
+        found = result.record()
+        made.add_row(result.network, result.source, _show(found["macs"], ","), _show(found["cycles"], ","),
+                     _show(found["utilisation"], ".1%"), _show(found["reference_cycles"], ","),
+                     _show(found["ratio"], ".2f"), _show(found["dram_bytes_read"], ","),
+                     _show(found["dram_bytes_written"], ","), _show(found["dram_wait"], ".1%"))
+    if any(result.report.cycles is None for result in results):
+        made.caption = "device sim counts no cycles; --device rtl does"
     return made
 
 
-def save(reports: Sequence[Report], path: Path) -> None:
-    """Write the reports as a JSON list.
+def save_json(results: Sequence[Result], path: Path) -> None:
+    """Write all measurements, layers included, as a JSON list.
 
     Raises:
         OSError: the file cannot be written.
     """
-    path.write_text(json.dumps([report.to_dict() for report in reports], indent=2) + "\n", encoding="utf-8")
+    records = [{**result.report.to_dict(), **result.record()} for result in results]
+    path.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
+
+
+def save_csv(results: Sequence[Result], path: Path) -> None:
+    """Write the numbers of the table with a line of names above; what is not known is empty.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    records = [result.record() for result in results]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(records[0]))
+        writer.writeheader()
+        writer.writerows(records)
 
 
 def _show(value: float | None, form: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ...models import ops
+from ...models import ops, ops_real
 from ..errors import ShapeError
 from ..graph import Graph, Op
-from ..quantparams import WEIGHTED, parameters
+from ..quantparams import UNARY, WEIGHTED, parameters
 
 Arrays = Mapping[str, np.ndarray]
+Kernel = Callable[[Graph, Op, list[np.ndarray]], np.ndarray]
 
 
 class GoldenDevice:
@@ -51,13 +52,19 @@ def execute(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
 def execute_batch(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
     """Return the outputs of `graph` for samples stacked along axis 0 of every input (and of every output).
 
+    One sample takes as many entries of axis 0 as the model declares, mostly 1.
+
     Raises:
         ShapeError: as for `execute`, or inputs hold different numbers of samples, or none.
     """
-    counts = {len(array) if array.ndim else 0 for array in inputs.values()}
-    if len(counts) != 1 or counts == {0}:
-        raise ShapeError(f"inputs must hold the same number (>= 1) of samples along axis 0, not {sorted(counts)}")
-    results = [execute(graph, {name: array[i : i + 1] for name, array in inputs.items()}) for i in range(*counts)]
+    sizes = {name: graph.tensors[name].shape[0] if graph.tensors[name].shape else 1 for name in inputs}
+    counts = {divmod(len(array) if array.ndim else 0, sizes[name]) for name, array in inputs.items()}
+    ((count, rest),) = counts if len(counts) == 1 else ((0, 0),)
+    if not count or rest:
+        lengths = sorted({len(array) if array.ndim else 0 for array in inputs.values()})
+        raise ShapeError(f"inputs must hold the same number (>= 1) of samples along axis 0, not {lengths}")
+    results = [execute(graph, {name: array[i * sizes[name] : (i + 1) * sizes[name]] for name, array in inputs.items()})
+               for i in range(count)]
     return {name: np.concatenate([result[name] for result in results]) for name in graph.outputs}
 
 
@@ -91,35 +98,81 @@ def _weighted(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
     return y.reshape(graph.result(op).shape)
 
 
-def _pool(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
-    kernel: Callable[..., np.ndarray] = ops.max_pool2d if op.kind == "MAX_POOL_2D" else ops.average_pool2d
-    options = {key: op.attrs[key] for key in ("kernel", "stride", "pads")}
-    return kernel(*args, **options, **parameters(graph, op))
-
-
 def _quantize(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
     kernel: Callable[..., np.ndarray] = ops.quantize if args[0].dtype == np.float32 else ops.requantize_tensor
     return kernel(*args, **parameters(graph, op))
 
 
-def _mean(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
-    return ops.mean(args[0], op.attrs["axes"], op.attrs["keepdims"], **parameters(graph, op))
+def _call(kernel: Callable[..., np.ndarray], *attrs: str) -> Kernel:
+    """Return what calls a golden operator with these attributes and the integer parameters."""
+    return lambda graph, op, args: kernel(*args, **{key: op.attrs[key] for key in attrs}, **parameters(graph, op))
+
+
+def _unary(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
+    if args[0].dtype == np.int8:
+        return ops.lookup(args[0], **parameters(graph, op))
+    if op.kind == "LEAKY_RELU":
+        return ops_real.leaky_relu(args[0], op.attrs["alpha"])
+    return ops_real.UNARY[op.kind](args[0])
+
+
+def _binary(kernel: Callable[..., np.ndarray]) -> Kernel:
+    """Return what calls a golden operator on two int8 arrays, or the plain operator on other dtypes."""
+    def run(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
+        if args[0].dtype == np.int8:
+            return kernel(*args, **parameters(graph, op))
+        return ops_real.clamp(ops_real.BINARY[op.kind](*args), op.attrs.get("activation", "NONE"))
+    return run
+
+
+def _prelu(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
+    return ops.prelu(*args, **parameters(graph, op)) if args[0].dtype == np.int8 else ops_real.prelu(*args)
+
+
+def _softmax(graph: Graph, op: Op, args: list[np.ndarray]) -> np.ndarray:
+    if args[0].dtype == np.int8:
+        return ops.softmax(*args, **parameters(graph, op))
+    return ops_real.softmax(*args, beta=op.attrs["beta"])
 
 
 _WEIGHTED_KERNELS: dict[str, Callable[..., np.ndarray]] = {
     "CONV_2D": ops.conv2d,
     "DEPTHWISE_CONV_2D": ops.depthwise_conv2d,
     "FULLY_CONNECTED": ops.fully_connected,
+    "TRANSPOSE_CONV": ops.transpose_conv2d,
 }
 
-_KERNELS: dict[str, Callable[[Graph, Op, list[np.ndarray]], np.ndarray]] = {
+_KERNELS: dict[str, Kernel] = {
     **dict.fromkeys(WEIGHTED, _weighted),
-    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pool),
-    "ADD": lambda graph, op, args: ops.add(*args, **parameters(graph, op)),
-    "DEQUANTIZE": lambda graph, op, args: ops.dequantize(*args, **parameters(graph, op)),
-    "MEAN": _mean,
-    "PAD": lambda graph, op, args: ops.pad(args[0], op.attrs["paddings"], **parameters(graph, op)),
+    **dict.fromkeys((*UNARY, "NEG"), _unary),
+    "ADD": _binary(ops.add),
+    "ARG_MAX": lambda graph, op, args: ops.arg_max(*args, axis=op.attrs["axis"], dtype=graph.result(op).dtype),
+    "AVERAGE_POOL_2D": _call(ops.average_pool2d, "kernel", "stride", "pads"),
+    "BATCH_MATMUL": _call(ops.batch_matmul, "adj_x", "adj_y"),
+    "BATCH_TO_SPACE_ND": _call(ops.batch_to_space, "block", "crops"),
+    "CONCATENATION": _call(ops.concatenate, "axis"),
+    "DEQUANTIZE": _call(ops.dequantize),
+    "GATHER": _call(ops.gather, "axis", "indices"),
+    "MAXIMUM": _binary(ops.maximum),
+    "MAX_POOL_2D": _call(ops.max_pool2d, "kernel", "stride", "pads"),
+    "MEAN": _call(ops.mean, "axes", "keepdims"),
+    "MINIMUM": _binary(ops.minimum),
+    "MUL": _binary(ops.mul),
+    "PAD": _call(ops.pad, "paddings"),
+    "PADV2": _call(ops.pad, "paddings", "value"),
+    "PRELU": _prelu,
     "QUANTIZE": _quantize,
+    "REDUCE_MAX": _call(ops.reduce_max, "axes", "keepdims"),
+    "REDUCE_MIN": _call(ops.reduce_min, "axes", "keepdims"),
     "RESHAPE": lambda graph, op, args: ops.reshape(args[0], graph.result(op).shape),
-    "SOFTMAX": lambda graph, op, args: ops.softmax(*args, **parameters(graph, op)),
+    "RESIZE_BILINEAR": lambda graph, op, args: ops.resize_bilinear(
+        *args, size=graph.result(op).shape[1:3], **op.attrs),
+    "RESIZE_NEAREST_NEIGHBOR": lambda graph, op, args: ops.resize_nearest(
+        *args, size=graph.result(op).shape[1:3], **op.attrs),
+    "SLICE": _call(ops.slice_, "begin", "size", "stride"),
+    "SOFTMAX": _softmax,
+    "SPACE_TO_BATCH_ND": _call(ops.space_to_batch, "block", "paddings"),
+    "SUB": _binary(ops.sub),
+    "SUM": _call(ops.sum_, "axes", "keepdims"),
+    "TRANSPOSE": _call(ops.transpose, "perm"),
 }

@@ -1,26 +1,33 @@
-"""TFLite frontend: read an int8 `.tflite` flatbuffer into the graph IR."""
+"""TFLite frontend: read an int8 or uint8 `.tflite` flatbuffer into the graph IR.
+
+The IR knows int8 only. A uint8 tensor becomes the int8 tensor whose codes and zero point are 128 less, which stands
+for the same reals; inputs and outputs of the model keep their dtype, with a QUANTIZE between.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tflite
 
-from ...models.ops import same_padding
+from ..devices.golden import execute_op
 from ..errors import GraphError, ModelError, UnsupportedOperatorError
 from ..graph import Graph, Op, QuantParams, Tensor
 from ..quantparams import parameters
-from ..verify import SIGNATURES, signature_problem, verify
+from ..verify import signature_problem, verify
+from .tflite_context import MAX_OPERANDS, MAX_RANK, Context
+from .tflite_ops import CONVERTERS
 
 # Limits that no network for this accelerator comes near; they bound the work that a corrupt length field can cause.
 MAX_ITEMS = 10_000
-MAX_RANK = 8
 MAX_TENSOR_BYTES = 1 << 30
 MAX_NAME = 256
+MAX_FOLDED_BYTES = 1 << 20
 
 # What reading a damaged flatbuffer raises; anything else is a bug here and must surface.
 _CORRUPT = (struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
@@ -32,7 +39,6 @@ def _enum(schema: type) -> dict[int, str]:
 
 _OPERATORS = _enum(tflite.BuiltinOperator)
 _TYPES = _enum(tflite.TensorType)
-_ACTIVATIONS = _enum(tflite.ActivationFunctionType)
 _DTYPES = {"FLOAT32": "float32", "FLOAT16": "float16", "FLOAT64": "float64", "BOOL": "bool", "INT8": "int8",
            "INT16": "int16", "INT32": "int32", "INT64": "int64", "UINT8": "uint8", "UINT16": "uint16",
            "UINT32": "uint32", "UINT64": "uint64"}
@@ -45,24 +51,43 @@ def read_tflite(source: str | Path | bytes) -> Graph:
         source: path of the file, or its bytes.
 
     Raises:
-        ModelError: the file is missing, truncated, corrupt, contradicts itself, has dynamic shapes, a batch other
-            than 1, or more than one subgraph.
+        ModelError: the file is missing, truncated, corrupt, contradicts itself, has dynamic shapes, or more than one
+            subgraph.
         UnsupportedOperatorError: it uses an operator, or a variant or dtype of one, that is not supported.
     """
-    name, raw = ("model", source) if isinstance(source, bytes) else (Path(source).stem, _load(Path(source)))
-    if raw[4:8] != b"TFL3":
-        raise ModelError(f"{name}: not a TFLite model (no 'TFL3' identifier); give a .tflite file")
-    try:
-        graph = _Reader(name, raw).graph()
-    except _CORRUPT as error:
-        raise ModelError(f"{name}: the file is truncated or corrupt; export or download it again") from error
+    graph = _read(source)
+    for op in graph.ops:
+        problem = signature_problem(graph, op)
+        if problem:
+            raise UnsupportedOperatorError(
+                f"{graph.name}: {op.kind} at tensor '{op.outputs[0]}': {problem}; "
+                "quantise the model to full int8 (int8 activations, int8 constant weights): systolith quantize")
     try:
         verify(graph)
         for op in graph.ops:
             parameters(graph, op)
     except (GraphError, ValueError) as error:
-        raise ModelError(f"{name}: the model contradicts itself: {error}") from error
+        raise ModelError(f"{graph.name}: the model contradicts itself: {error}") from error
     return graph
+
+
+def read_tflite_real(source: str | Path | bytes) -> Graph:
+    """Return the graph of a TFLite model as it is, on float32 tensors too: what the quantiser starts from.
+
+    Raises:
+        ModelError, UnsupportedOperatorError: as for `read_tflite`, but dtypes and shapes are not checked.
+    """
+    return _read(source)
+
+
+def _read(source: str | Path | bytes) -> Graph:
+    name, raw = ("model", source) if isinstance(source, bytes) else (Path(source).stem, _load(Path(source)))
+    if raw[4:8] != b"TFL3":
+        raise ModelError(f"{name}: not a TFLite model (no 'TFL3' identifier); give a .tflite file")
+    try:
+        return _Reader(name, raw).graph()
+    except _CORRUPT as error:
+        raise ModelError(f"{name}: the file is truncated or corrupt; export or download it again") from error
 
 
 def _load(path: Path) -> bytes:
@@ -84,35 +109,51 @@ class _Reader:
         self.subgraph = self.model.Subgraphs(0)
         self.kinds = [self._kind(self.model.OperatorCodes(i)) for i in _span(self.model.OperatorCodesLength())]
         self.buffers = _span(self.model.BuffersLength())
-        self.tensors: dict[int, Tensor] = {}
-        self.names: set[str] = set()
+        self.indices: dict[int, str] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.ops: list[Op] = []
 
     def graph(self) -> Graph:
         """Convert the subgraph, reporting unsupported operators before anything else."""
         sub = self.subgraph
         flat_ops = [sub.Operators(i) for i in _span(sub.OperatorsLength())]
         self._refuse_unknown(flat_ops)
-        inputs = [self.tensor(int(sub.Inputs(i))) for i in _span(sub.InputsLength())]
-        for i, tensor in enumerate(inputs):
-            self._check_input(sub.Tensors(int(sub.Inputs(i))), tensor)
-        ops = [self._op(index, flat) for index, flat in enumerate(flat_ops)]
-        outputs = [self.tensor(int(sub.Outputs(i))) for i in _span(sub.OutputsLength())]
-        ends = tuple(t.name for t in inputs), tuple(t.name for t in outputs)
-        graph = Graph(self.name, {t.name: t for t in self.tensors.values()}, tuple(ops), *ends).with_ops(ops)
-        for op in ops:
-            problem = signature_problem(graph, op)
-            if problem:
-                raise UnsupportedOperatorError(
-                    f"{self.name}: {op.kind} at tensor '{op.outputs[0]}': {problem}; "
-                    "quantise the model to full int8 (int8 activations, int8 constant weights)")
-        return graph
+        inputs = [self._input(int(sub.Inputs(i))) for i in _span(sub.InputsLength())]
+        for index, flat in enumerate(flat_ops):
+            self._convert_op(index, flat)
+        outputs = [self._output(int(sub.Outputs(i))) for i in _span(sub.OutputsLength())]
+        return Graph(self.name, self.tensors, tuple(self.ops), tuple(inputs), tuple(outputs)).with_ops(self.ops)
 
     def tensor(self, index: int) -> Tensor:
         """Return tensor `index` of the subgraph, converted once."""
-        if index not in self.tensors:
+        if index not in self.indices:
             flat = self.subgraph.Tensors(_within(index, self.subgraph.TensorsLength()))
-            self.tensors[index] = self._convert(index, flat)
-        return self.tensors[index]
+            tensor = _as_int8(self._convert(index, flat))
+            if tensor.name in self.tensors:
+                tensor = replace(tensor, name=f"{tensor.name}#{index}")
+            self.indices[index] = self.add(tensor).name
+        return self.tensors[self.indices[index]]
+
+    def add(self, tensor: Tensor) -> Tensor:
+        """Add a tensor under a name that no other has."""
+        name, count = tensor.name, 0
+        while name in self.tensors or name.endswith("#"):
+            name, count = f"{tensor.name}{'' if tensor.name.endswith('#') else '#'}{count}", count + 1
+        self.tensors[name] = tensor = replace(tensor, name=name)
+        return tensor
+
+    def emit(self, op: Op) -> None:
+        """Append an operator, or make its result a constant when all its operands are."""
+        operands = [self.tensors[name] for name in op.inputs]
+        (output,) = (self.tensors[name] for name in op.outputs)
+        constants = {tensor.name: tensor.data for tensor in operands if tensor.data is not None}
+        if operands and len(constants) == len(set(op.inputs)) and output.nbytes <= MAX_FOLDED_BYTES:
+            graph = Graph(self.name, self.tensors, (op,), (), op.outputs)
+            verify(graph)
+            (data,) = execute_op(graph, op, constants)
+            self.tensors[output.name] = replace(output, data=data)
+        else:
+            self.ops.append(op)
 
     def _kind(self, code: Any) -> str:
         # Older files have the operator in an 8-bit field, newer ones in a wider second field.
@@ -124,28 +165,47 @@ class _Reader:
         unknown: dict[str, str] = {}
         for flat in flat_ops:
             kind = self.kinds[flat.OpcodeIndex()]
-            if kind not in _READERS:
+            if kind not in CONVERTERS:
                 output = self.subgraph.Tensors(_within(int(flat.Outputs(0)), self.subgraph.TensorsLength()))
                 unknown.setdefault(kind, _text(output.Name()))
         if unknown:
             found = ", ".join(f"{kind} (at tensor '{name}')" for kind, name in unknown.items())
             raise UnsupportedOperatorError(
-                f"{self.name}: unsupported: {found}; supported operators are {', '.join(sorted(_READERS))}")
+                f"{self.name}: unsupported: {found}; supported operators are {', '.join(sorted(CONVERTERS))}")
 
-    def _check_input(self, flat: Any, tensor: Tensor) -> None:
+    def _input(self, index: int) -> str:
+        """Return the name of a graph input, after a check that its shape is fixed."""
+        flat = self.subgraph.Tensors(_within(index, self.subgraph.TensorsLength()))
         signature = [flat.ShapeSignature(i) for i in _span(flat.ShapeSignatureLength(), MAX_RANK)]
+        port = self._convert(index, flat)
         if any(size < 0 for size in signature[1:]):
-            raise ModelError(f"{self.name}: input '{tensor.name}' has the dynamic shape {tuple(signature)}; "
+            raise ModelError(f"{self.name}: input '{port.name}' has the dynamic shape {tuple(signature)}; "
                              "export the model with fixed sizes (the batch may stay open)")
-        if tensor.shape[:1] != (1,):
-            raise ModelError(f"{self.name}: input '{tensor.name}' must have a batch of 1, not shape {tensor.shape}; "
-                             "export the model with batch size 1")
+        if port.dtype != "uint8":
+            return self.tensor(index).name
+        port = self.add(port)
+        inner = self.add(replace(_as_int8(port), name=f"{port.name}#int8"))
+        self.indices[index] = inner.name
+        self.ops.append(Op("QUANTIZE", f"quantize_input_{index}", (port.name,), (inner.name,)))
+        return port.name
+
+    def _output(self, index: int) -> str:
+        """Return the name of a graph output, which has the dtype that the model declares."""
+        inner = self.tensor(index)
+        flat = self.subgraph.Tensors(index)
+        if _TYPES.get(flat.Type()) != "UINT8":
+            return inner.name
+        del self.tensors[inner.name]
+        inner_name = self.add(replace(inner, name=f"{inner.name}#int8")).name
+        self.indices[index] = inner_name
+        self.ops = [replace(op, inputs=_renamed(op.inputs, inner.name, inner_name),
+                            outputs=_renamed(op.outputs, inner.name, inner_name)) for op in self.ops]
+        port = self.add(replace(self._convert(index, flat), data=None))
+        self.ops.append(Op("QUANTIZE", f"quantize_output_{index}", (inner_name,), (port.name,)))
+        return port.name
 
     def _convert(self, index: int, flat: Any) -> Tensor:
         name = _text(flat.Name()) or f"tensor_{index}"
-        if name in self.names:
-            name = f"{name}#{index}"
-        self.names.add(name)
         type_name = _TYPES.get(flat.Type(), f"type {flat.Type()}")
         if type_name not in _DTYPES or flat.Sparsity() is not None:
             raise UnsupportedOperatorError(f"{self.name}: tensor '{name}' is {type_name}"
@@ -155,7 +215,7 @@ class _Reader:
         if min(shape, default=1) < 1 or tensor.nbytes > MAX_TENSOR_BYTES:
             raise ModelError(f"{self.name}: tensor '{name}' has the impossible shape {shape}; export the model again")
         data = self._constant(tensor, flat.Buffer())
-        return tensor if data is None else Tensor(name, shape, tensor.dtype, tensor.quant, data)
+        return tensor if data is None else replace(tensor, data=data)
 
     def _quant(self, flat: Any) -> QuantParams | None:
         if flat is None or flat.ScaleLength() == 0:
@@ -176,55 +236,26 @@ class _Reader:
         data = np.frombuffer(flat.DataAsNumpy().tobytes(), np.dtype(tensor.dtype).newbyteorder("<"))
         return data.astype(tensor.dtype, copy=False).reshape(tensor.shape)
 
-    def _op(self, index: int, flat: Any) -> Op:
+    def _convert_op(self, index: int, flat: Any) -> None:
         kind = self.kinds[flat.OpcodeIndex()]
-        outputs = [self.tensor(flat.Outputs(i)) for i in _span(flat.OutputsLength(), MAX_RANK)]
+        outputs = [self.tensor(flat.Outputs(i)) for i in _span(flat.OutputsLength(), MAX_OPERANDS)]
         # -1 stands for an operand that is left out, such as a bias.
-        operands = [self.tensor(i) for i in (flat.Inputs(j) for j in _span(flat.InputsLength(), MAX_RANK)) if i != -1]
-        count = len(SIGNATURES[kind].inputs)
-        attrs = _READERS[kind](_Context(self.name, kind, flat, operands, outputs))
-        # Operands past the data inputs (shapes, axes, paddings) are in the attributes now.
-        return Op(kind, f"{kind.lower()}_{index}", _names(operands[:count]), _names(outputs), attrs)
+        operands = [self.tensor(i) for i in (flat.Inputs(j) for j in _span(flat.InputsLength(), MAX_OPERANDS))
+                    if i != -1]
+        CONVERTERS[kind](Context(self, self.name, kind, index, flat, operands, outputs))
 
 
-class _Context:
-    """What an attribute reader needs: the flatbuffer operator with its operands."""
+def _as_int8(tensor: Tensor) -> Tensor:
+    """Return a quantised uint8 tensor as the int8 tensor of the same reals; others as they are."""
+    if tensor.dtype != "uint8" or tensor.quant is None:
+        return tensor
+    quant = replace(tensor.quant, zero_point=tuple(zero_point - 128 for zero_point in tensor.quant.zero_point))
+    data = None if tensor.data is None else (tensor.data ^ 0x80).view(np.int8)
+    return replace(tensor, dtype="int8", quant=quant, data=data)
 
-    def __init__(self, model: str, kind: str, flat: Any, operands: list[Tensor], outputs: list[Tensor]) -> None:
-        self.where = f"{model}: {kind} at tensor '{outputs[0].name}'"
-        self.flat, self.operands = flat, operands
 
-    def options(self, schema: Any) -> Any:
-        """Return the operator's options table read as `schema`."""
-        expected = getattr(tflite.BuiltinOptions, schema.__name__)
-        table = self.flat.BuiltinOptions()
-        if table is None or self.flat.BuiltinOptionsType() != expected:
-            raise ValueError("options are missing or of another operator")
-        options = schema()
-        options.Init(table.Bytes, table.Pos)
-        return options
-
-    def activation(self, options: Any) -> str:
-        """Return the fused activation, refusing those that are not a clamp."""
-        activation = _ACTIVATIONS[options.FusedActivationFunction()]
-        if activation in ("TANH", "SIGN_BIT"):
-            raise UnsupportedOperatorError(f"{self.where}: fused activation {activation} is not supported; "
-                                           "supported are NONE, RELU, RELU6, RELU_N1_TO_1")
-        return activation
-
-    def parameter(self, position: int, what: str) -> np.ndarray:
-        """Return constant operand `position` as integers."""
-        data = self.operands[position].data
-        if data is None:
-            raise ModelError(f"{self.where}: {what} must be a constant; export the model with fixed shapes")
-        if data.dtype.kind != "i":
-            raise ValueError(f"{what} must be integers")
-        return data.astype(np.int64)
-
-    def image(self) -> tuple[int, int]:
-        """Return the height and width of the first operand."""
-        _, h, w, _ = self.operands[0].shape
-        return h, w
+def _renamed(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    return tuple(new if name == old else name for name in names)
 
 
 def _span(length: int, limit: int = MAX_ITEMS) -> range:
@@ -242,102 +273,3 @@ def _within(index: int, length: int) -> int:
 def _text(raw: bytes | None) -> str:
     text = (raw or b"")[:MAX_NAME].decode("utf-8", errors="replace")
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def _names(tensors: Sequence[Tensor]) -> tuple[str, ...]:
-    return tuple(tensor.name for tensor in tensors)
-
-
-def _pads(mode: int, image: Sequence[int], kernel: Sequence[int], stride: Sequence[int],
-          dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    if mode == tflite.Padding.VALID:
-        return ((0, 0), (0, 0))
-    if mode != tflite.Padding.SAME:
-        raise ValueError(f"padding mode {mode}")
-    return tuple(same_padding(image[i], kernel[i], stride[i], dilation[i]) for i in range(2))
-
-
-def _window(context: _Context, options: Any, kernel: Sequence[int], dilation: tuple[int, int]) -> dict[str, Any]:
-    stride = (options.StrideH(), options.StrideW())
-    if min(*stride, *dilation) < 1:
-        raise ValueError(f"stride {stride} and dilation {dilation} must be positive")
-    return {"stride": stride, "pads": _pads(options.Padding(), context.image(), kernel, stride, dilation),
-            "activation": context.activation(options)}
-
-
-def _conv(context: _Context) -> dict[str, Any]:
-    options = context.options(tflite.Conv2DOptions)
-    x, weights = context.operands[:2]
-    dilation = (options.DilationHFactor(), options.DilationWFactor())
-    return {**_window(context, options, weights.shape[1:3], dilation), "dilation": dilation,
-            "groups": x.shape[3] // weights.shape[3]}
-
-
-def _depthwise(context: _Context) -> dict[str, Any]:
-    options = context.options(tflite.DepthwiseConv2DOptions)
-    x, weights = context.operands[:2]
-    dilation = (options.DilationHFactor(), options.DilationWFactor())
-    # The multiplier follows from the shapes; the field in the options is redundant and sometimes 0.
-    return {**_window(context, options, weights.shape[1:3], dilation), "dilation": dilation,
-            "multiplier": weights.shape[3] // x.shape[3]}
-
-
-def _fully_connected(context: _Context) -> dict[str, Any]:
-    options = context.options(tflite.FullyConnectedOptions)
-    if options.WeightsFormat() != 0:
-        raise UnsupportedOperatorError(f"{context.where}: shuffled weights are not supported; export default weights")
-    return {"activation": context.activation(options), "keep_dims": bool(options.KeepNumDims())}
-
-
-def _add(context: _Context) -> dict[str, Any]:
-    return {"activation": context.activation(context.options(tflite.AddOptions))}
-
-
-def _pool(context: _Context) -> dict[str, Any]:
-    options = context.options(tflite.Pool2DOptions)
-    kernel = (options.FilterHeight(), options.FilterWidth())
-    return {"kernel": kernel, **_window(context, options, kernel, (1, 1))}
-
-
-def _mean(context: _Context) -> dict[str, Any]:
-    rank = len(context.operands[0].shape)
-    axes = [axis + rank if axis < 0 else axis for axis in context.parameter(1, "axes").ravel().tolist()]
-    return {"axes": tuple(sorted(set(axes))), "keepdims": bool(context.options(tflite.ReducerOptions).KeepDims())}
-
-
-def _pad(context: _Context) -> dict[str, Any]:
-    return {"paddings": tuple((before, after) for before, after in context.parameter(1, "paddings").tolist())}
-
-
-def _reshape(context: _Context) -> dict[str, Any]:
-    if len(context.operands) > 1:
-        context.parameter(1, "the new shape")
-    return {}
-
-
-def _softmax(context: _Context) -> dict[str, Any]:
-    beta = context.options(tflite.SoftmaxOptions).Beta()
-    if not 0 < beta < float("inf"):
-        raise ValueError(f"beta {beta}")
-    return {"beta": beta}
-
-
-def _nothing(context: _Context) -> dict[str, Any]:
-    return {}
-
-
-_READERS: dict[str, Callable[[_Context], dict[str, Any]]] = {
-    "ADD": _add,
-    "AVERAGE_POOL_2D": _pool,
-    "CONV_2D": _conv,
-    "DEPTHWISE_CONV_2D": _depthwise,
-    "DEQUANTIZE": _nothing,
-    "FULLY_CONNECTED": _fully_connected,
-    "MAX_POOL_2D": _pool,
-    "MEAN": _mean,
-    "PAD": _pad,
-    "QUANTIZE": _nothing,
-    "RESHAPE": _reshape,
-    "SOFTMAX": _softmax,
-}
-"""Reader of the attributes of each supported operator."""

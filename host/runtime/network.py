@@ -9,7 +9,7 @@ from pathlib import Path
 from ...hw.config import AcceleratorConfig
 from ..compiler import compile_graph
 from ..errors import ConfigError, ModelError, ProgramError
-from ..frontends.tflite import read_tflite
+from ..frontends import read_model
 from ..graph import Graph
 from ..program import MAGIC, Program
 from ..report import config_hash
@@ -30,7 +30,7 @@ def load_network(path: str | Path) -> Graph | Program:
             head = file.read(len(MAGIC))
     except OSError as error:
         raise ModelError(f"{path} must be a model or a compiled program: {error.strerror or error}") from error
-    return Program.load(path) if head == MAGIC else read_tflite(path)
+    return Program.load(path) if head == MAGIC else read_model(path)
 
 
 def load_program(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = ()) -> Program:

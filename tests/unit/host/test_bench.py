@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -9,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from systolith.host.bench import networks, speed
+from systolith.host.bench import networks, speed, suite
 from systolith.host.cli import main
 from systolith.host.devices.base import Accelerator, RunResult
 from systolith.host.errors import DeviceError, UsageError
+from systolith.host.report import Report
 from systolith.hw.config import PRESETS, AcceleratorConfig
+from systolith.models import zoo
 from systolith.models.zoo import digits
 from systolith.sim.speed import Speed, Workload, _with_start_event, measure
+from tests.shared_data import data_dir, shared_file
 
 MODEL = digits.model_path()
 SMALL = AcceleratorConfig(rows=4, act_kib=8, wgt_kib=2, param_kib=1, acc_depth=32, queue_depth=2)
@@ -58,14 +62,97 @@ WORK = Workload(dram_bytes=64, image=bytes(64), program=0, count=1, output=32, e
 
 def test_networks_reports_digits_and_writes_all_measurements(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status("bench", "networks", "--preset", "tiny", "--device", "sim", "--samples", 2, "--layers",
-                  "--json", tmp_path / "r.json") == 0
+    assert status("bench", "networks", "--networks", "digits", "--preset", "tiny", "--device", "sim", "--samples", 2,
+                  "--layers", "--json", tmp_path / "r.json") == 0
 
     out = capsys.readouterr().out
-    assert "digits_int8" in out and "CONV_2D" in out and "every output byte equals golden's" in out
+    assert "digits on sim" in out and "device sim counts no cycles; --device rtl does" in out
+    assert "CONV_2D" in out and "every output byte equals golden's" in out
     (report,) = json.loads((tmp_path / "r.json").read_text())
     assert (report["samples"], report["preset"], report["device"]) == (2, "tiny", "sim")
+    assert (report["network"], report["source"], report["cycles"], report["ratio"]) == ("digits", "trained", None, None)
     assert report["macs"] == sum(layer["macs"] for layer in report["layers"])
+
+
+def made(cycles: int | None, reference: int | None) -> networks.Result:
+    report = Report("a", "rtl", "edge", "0" * 16, 1, 12_501_632, cycles, 0.5, 100, 50, 0.1, 0.25)
+    return networks.Result("a", "seeded", report, reference)
+
+
+@pytest.mark.parametrize(("cycles", "reference", "ratio"), [(100, 250, 2.5), (100, None, None), (None, 250, None)])
+def test_ratio_is_reference_by_ours(cycles: int | None, reference: int | None, ratio: float | None) -> None:
+    assert made(cycles, reference).ratio == ratio
+
+
+def test_table_and_csv_have_the_same_numbers(tmp_path: Path) -> None:
+    results = [made(57_965, 84_942), made(None, None)]
+    shown = networks.table(results)
+    networks.save_csv(results, tmp_path / "t.csv")
+
+    cells = [list(column.cells) for column in shown.columns]
+    assert [column[0] for column in cells] == ["a", "seeded", "12,501,632", "57,965", "50.0%", "84,942", "1.47", "100",
+                                               "50", "25.0%"]
+    assert [cells[i][1] for i in (3, 5, 6)] == ["-"] * 3
+    with (tmp_path / "t.csv").open() as file:
+        first, second = csv.DictReader(file)
+    assert (first["cycles"], first["reference_cycles"], first["utilisation"]) == ("57965", "84942", "0.5")
+    assert float(first["ratio"]) == pytest.approx(1.4654, abs=1e-4) and second["cycles"] == ""
+
+
+def test_short_networks_run_unless_more_is_asked_for() -> None:
+    short = suite.select()
+
+    assert {"digits", "ic_resnet8", "gemm_64"} <= set(short) and "resnet50" not in short
+    assert suite.select(everything=True) == list(suite.SUITE)
+    assert suite.select("resnet50, gemm_64") == ["resnet50", "gemm_64"]
+
+
+def test_reference_is_for_arrays_of_its_size() -> None:
+    assert suite.reference_cycles("gemm_64", 16) == 2_340
+    assert suite.reference_cycles("gemm_64", 8) is None
+
+
+def test_published_model_is_preferred_to_seeded_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYSTOLITH_DATA", str(tmp_path))
+    seeded, seeded_source = suite.load("ic_resnet8")
+    (tmp_path / "models").mkdir()
+    shutil.copy(MODEL, tmp_path / "models" / "ic_resnet8_int8.tflite")
+    published, published_source = suite.load("ic_resnet8")
+
+    assert (seeded_source, published_source) == ("seeded", "published")
+    assert seeded.macs() == 12_501_632 and published.macs() == 322_880
+    assert seeded.name == published.name == "ic_resnet8"
+
+
+def test_suite_finds_what_the_tests_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SYSTOLITH_DATA", raising=False)
+
+    assert suite.data_dir() == data_dir()
+
+
+@pytest.mark.parametrize("name", [name for name, each in suite.SUITE.items() if each.file])
+def test_seeded_networks_have_the_macs_of_the_published(name: str, monkeypatch: pytest.MonkeyPatch,
+                                                        tmp_path: Path) -> None:
+    shared_file(f"models/{suite.SUITE[name].file}")
+    published, _ = suite.load(name)
+    monkeypatch.setenv("SYSTOLITH_DATA", str(tmp_path))
+    seeded, _ = suite.load(name)
+
+    assert seeded.macs() == published.macs()
+
+
+def test_every_network_of_the_suite_is_in_the_zoo() -> None:
+    for benchmark in suite.SUITE.values():
+        zoo.check_options(benchmark.network, benchmark.options)
+
+
+def test_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "network must be one of digits, ic_resnet8" in refusal(capsys, "bench", "networks", "--networks", "alexnet")
+
+
+def test_impossible_output_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--csv", "--json"):
+        assert "create it" in refusal(capsys, "bench", "networks", option, tmp_path / "none" / "r")
 
 
 @pytest.mark.parametrize("name", ["x", "image"])

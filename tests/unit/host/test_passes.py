@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from systolith.host.devices.golden import execute
 from systolith.host.errors import GraphError
 from systolith.host.graph import Graph, QuantParams
-from systolith.host.passes import fuse_pad, remove_reshapes, run_passes
+from systolith.host.passes import (
+    fuse_dilation,
+    fuse_pad,
+    remove_reshapes,
+    remove_unused,
+    run_passes,
+    symmetric_weights,
+)
 from systolith.host.verify import verify
 from tests.unit.host.graphs import CONV, QUANT, act, const, graph, op
 
@@ -105,6 +114,110 @@ def test_a_pad_that_is_also_an_output_stays_beside_the_fused_convolution():
     assert kinds(after) == ["PAD", "CONV_2D"]
     assert after.ops[1].inputs[0] == "x"
     assert_same_outputs(g, after)
+
+
+def padded_pool(value: int, paddings=((0, 0), (1, 0), (2, 1), (0, 0)), kernel=(2, 3)) -> Graph:
+    """x [1, 4, 4, 2] -> PADV2 -> a -> MAX_POOL_2D -> y."""
+    a = [size + sum(pair) for size, pair in zip((1, 4, 4, 2), paddings, strict=True)]
+    y = [1, a[1] - kernel[0] + 1, a[2] - kernel[1] + 1, 2]
+    pool = {"kernel": kernel, "stride": (1, 1), "pads": ((0, 0), (0, 0)), "activation": "RELU"}
+    return graph([act("x", 1, 4, 4, 2), act("a", *a), act("y", *y)],
+                 [op("PADV2", "x", "a", paddings=paddings, value=value), op("MAX_POOL_2D", "a", "y", **pool)])
+
+
+def test_a_pad_with_the_lowest_code_moves_into_a_maximum_pooling():
+    g = padded_pool(-128)
+    after = fuse_pad(g)
+    assert kinds(after) == ["MAX_POOL_2D"]
+    assert after.ops[0].attrs["pads"] == ((1, 0), (2, 1))
+    assert_same_outputs(g, after)
+
+
+@pytest.mark.parametrize("g", [padded_pool(-127), padded_pool(-128, kernel=(2, 2))])
+def test_a_pad_that_a_maximum_pooling_cannot_do_stays(g):
+    assert kinds(fuse_pad(g)) == ["PADV2", "MAX_POOL_2D"]
+
+
+def test_a_convolution_does_not_take_a_pad_with_another_value():
+    g = padded_conv(((0, 0), (1, 1), (1, 1), (0, 0)), multiplier=1)
+    pad = op("PADV2", "x", "a", paddings=g.ops[0].attrs["paddings"], value=5)
+    g = g.with_ops((pad, g.ops[1]))
+    assert kinds(fuse_pad(g)) == ["PADV2", "CONV_2D"]
+
+
+def dealt_conv(kind: str, block=(2, 3), paddings=((2, 3), (3, 5)), crops=((0, 1), (0, 0)), **attrs) -> Graph:
+    """x [1, 9, 10, 2] -> SPACE_TO_BATCH_ND -> 2x3 convolution -> BATCH_TO_SPACE_ND -> y."""
+    h, w = ((9, 10)[i] + sum(paddings[i]) for i in range(2))
+    n, a = block[0] * block[1], (h // block[0], w // block[1])
+    weights = const("w", 1, 2, 3, 2) if kind == "DEPTHWISE_CONV_2D" else const("w", 4, 2, 3, 2)
+    outputs, extra = weights.shape[3 if kind == "DEPTHWISE_CONV_2D" else 0], {"multiplier": 1, "groups": 1}
+    del extra["groups" if kind == "DEPTHWISE_CONV_2D" else "multiplier"]
+    conv = {key: value for key, value in CONV.items() if key != "groups"} | extra | attrs
+    b = (a[0] - 1, a[1] - 2)
+    y = tuple(b[i] * block[i] - sum(crops[i]) for i in range(2))
+    g = graph([act("x", 1, 9, 10, 2), act("s", n, *a, 2), weights, act("c", n, *b, outputs), act("y", 1, *y, outputs)],
+              [op("SPACE_TO_BATCH_ND", "x", "s", block=block, paddings=paddings), op(kind, "s w", "c", **conv),
+               op("BATCH_TO_SPACE_ND", "c", "y", block=block, crops=crops)])
+    verify(g)
+    return g
+
+
+@pytest.mark.parametrize("kind", ["CONV_2D", "DEPTHWISE_CONV_2D"])
+def test_a_convolution_between_space_and_batch_becomes_dilated(kind):
+    g = dealt_conv(kind, activation="RELU")
+    after = fuse_dilation(g)
+    assert kinds(after) == [kind]
+    assert (after.ops[0].attrs["dilation"], after.ops[0].attrs["pads"]) == ((2, 3), ((2, 2), (3, 5)))
+    assert_same_outputs(g, after)
+
+
+def test_a_crop_larger_than_the_padding_is_not_fused():
+    g = dealt_conv("CONV_2D", paddings=((0, 5), (3, 5)), crops=((1, 0), (0, 0)))
+    assert len(fuse_dilation(g).ops) == 3
+
+
+def test_a_convolution_whose_result_is_an_output_too_is_not_fused():
+    g = dealt_conv("CONV_2D")
+    assert len(fuse_dilation(replace(g, outputs=("y", "c"))).ops) == 3
+
+
+def asymmetric(kind: str, shape: tuple[int, ...], y: tuple[int, ...], zero_point: int, **attrs) -> Graph:
+    """x [1, 4, 4, 6] -> an operator whose weights have a zero point -> y."""
+    weights = replace(const("w", *shape), quant=QuantParams((0.25,), (zero_point,)))
+    g = graph([act("x", 1, 4, 4, 6), weights, const("b", y[-1], dtype="int32"), act("y", *y)],
+              [op(kind, "x w b", "y", **attrs)])
+    verify(g)
+    return g
+
+
+DEPTHWISE = {key: value for key, value in CONV.items() if key != "groups"} | {"multiplier": 2}
+FULL = {"activation": "NONE", "keep_dims": False}
+TRANSPOSED = {"stride": (2, 2), "pads": ((0, 0), (0, 0)), "activation": "NONE"}
+
+
+@pytest.mark.parametrize(("kind", "shape", "y", "attrs", "split"), [
+    ("CONV_2D", (5, 3, 3, 6), (1, 2, 2, 5), CONV, ["CONCATENATION", "CONV_2D"]),
+    ("CONV_2D", (4, 3, 3, 3), (1, 2, 2, 4), {**CONV, "groups": 2}, ["GATHER", "CONV_2D"]),
+    ("DEPTHWISE_CONV_2D", (1, 3, 3, 12), (1, 2, 2, 12), DEPTHWISE, ["GATHER", "CONV_2D"]),
+    ("FULLY_CONNECTED", (7, 96), (1, 7), FULL, ["CONCATENATION", "FULLY_CONNECTED"]),
+    ("FULLY_CONNECTED", (7, 4), (24, 7), FULL, ["GATHER", "FULLY_CONNECTED"]),
+    ("TRANSPOSE_CONV", (3, 2, 2, 6), (1, 8, 8, 3), TRANSPOSED, ["CONCATENATION", "TRANSPOSE_CONV"]),
+])
+def test_weights_become_symmetric(kind, shape, y, attrs, split):
+    for zero_point, expected in ((0, [kind]), (20, [kind]), (-128, split), (127, split)):
+        g = asymmetric(kind, shape, y, zero_point, **attrs)
+        after = symmetric_weights(g)
+        assert kinds(after) == expected
+        weights = after.tensors[after.ops[-1].inputs[1]]
+        assert weights.quant is not None and weights.quant.zero_point == (0,)
+        assert_same_outputs(g, after)
+
+
+def test_operators_that_no_output_depends_on_disappear():
+    g = graph([act("x", 1, 4), act("a", 1, 4), act("b", 1, 4), act("y", 1, 4)],
+              [op("RESHAPE", "x", "a"), op("ADD", "a a", "b", activation="NONE"), op("RESHAPE", "x", "y")])
+    assert [each.outputs for each in remove_unused(g).ops] == [("y",)]
+    assert remove_unused(replace(g, outputs=("b", "y"))).ops == g.ops
 
 
 def test_a_pass_that_breaks_the_graph_is_caught():

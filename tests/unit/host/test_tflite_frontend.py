@@ -15,6 +15,7 @@ from systolith.host.frontends.tflite import read_tflite
 from systolith.host.graph import Graph
 from systolith.models.tflite_writer import TFLiteBuilder
 from systolith.models.zoo import digits
+from tests.operators import MAKERS, random_operator
 
 
 def one_op(kind: str, x_shape, y_shape, options=None, constants=(), dtype: str = "int8", **output) -> bytes:
@@ -106,12 +107,12 @@ def test_groups_follow_from_the_weights():
     assert g.ops[0].attrs["groups"] == 2
 
 
-FLOAT = one_op("ADD", (1, 4), (1, 4), {}, [np.ones((1, 4), np.float32)], dtype="float32")
+FLOAT = one_op("MAX_POOL_2D", (1, 4, 4, 1), (1, 4, 4, 1), {}, dtype="float32")
 
 
 @pytest.mark.parametrize(("model", "parts"), [
-    pytest.param(one_op("TANH", (1, 4), (1, 4)), ["TANH", "'y'", "supported operators are ADD, AVERAGE"], id="kind"),
-    pytest.param(FLOAT, ["ADD", "'x' is float32, not int8", "quantise"], id="float"),
+    pytest.param(one_op("SIN", (1, 4), (1, 4)), ["SIN", "'y'", "supported operators are ABS, ADD, A"], id="kind"),
+    pytest.param(FLOAT, ["MAX_POOL_2D", "'x' is float32, not int8", "quantise"], id="float"),
     pytest.param(one_op("MAX_POOL_2D", (1, 4, 4, 1), (1, 4, 4, 1), {}, dtype="int16"), ["int16"], id="int16"),
     pytest.param(one_op("ADD", (1, 4), (1, 4), {"activation": "TANH"}, [np.ones((1, 4), np.int8)]),
                  ["ADD", "activation TANH"], id="activation"),
@@ -128,9 +129,9 @@ def test_unsupported_variants_are_named(model, parts):
 def test_all_unsupported_operators_are_listed_at_once():
     b = TFLiteBuilder()
     x, a, y = (b.tensor(name, (1, 4), "int8", scale=0.5) for name in "xay")
-    b.op("TANH", [x], [a])
-    b.op("LOGISTIC", [a], [y])
-    with pytest.raises(UnsupportedOperatorError, match=r"TANH \(at tensor 'a'\), LOGISTIC \(at tensor 'y'\)"):
+    b.op("SIN", [x], [a])
+    b.op("SQRT", [a], [y])
+    with pytest.raises(UnsupportedOperatorError, match=r"SIN \(at tensor 'a'\), SQRT \(at tensor 'y'\)"):
         read_tflite(b.build([x], [y]))
 
 
@@ -144,11 +145,11 @@ def two_inputs(kind: str, shape, dtype: str) -> bytes:
 
 
 @pytest.mark.parametrize(("model", "parts"), [
-    pytest.param(one_op("ADD", (2, 4), (2, 4), {}, [np.ones((2, 4), np.int8)]), ["batch of 1"], id="batch"),
     pytest.param(one_op("ADD", (1, 4), (1, 5), {}, [np.ones((1, 4), np.int8)]), ["contradicts itself"], id="shape"),
     pytest.param(two_inputs("PAD", (1, 2), "int32"), ["paddings must be a constant"], id="dynamic paddings"),
     pytest.param(one_op("SOFTMAX", (1, 4), (1, 4), {}), ["1/256"], id="softmax scale"),
-    pytest.param(one_op("MEAN", (1, 4), (1, 1), {"keep_dims": True}, [np.array([5])]), ["axes (5,)"], id="axes"),
+    pytest.param(one_op("MEAN", (1, 4), (1, 1), {"keep_dims": True}, [np.array([5])]), ["axis 5 must be within the 2"],
+                 id="axes"),
     pytest.param(one_op("ADD", (1, 4), (1, 4), {}, [np.ones((1, 4), np.int8)], scale=1e-30),
                  ["scale must be less than"], id="scale out of range"),
 ])
@@ -213,20 +214,30 @@ def real_network() -> bytes:
     return digits.model_path().read_bytes()
 
 
+def check_damaged(raw: bytes, what: object) -> None:
+    """Check that a file is refused in one line, or accepted and then runs, in either case soon."""
+    start = time.monotonic()
+    graph: Graph | None = None
+    try:
+        graph = read_tflite(raw)
+    except SystolithError as error:
+        assert "\n" not in str(error), what
+    assert time.monotonic() - start < 1, what
+    if graph is not None:
+        execute(graph, {name: np.zeros(graph.tensors[name].shape, graph.tensors[name].dtype) for name in graph.inputs})
+
+
 @pytest.mark.parametrize("source", [small_network, real_network])
 @pytest.mark.parametrize("damage", [truncate, flip_bits, overwrite])
 def test_a_damaged_file_gives_a_graph_or_one_line(source: Callable[[], bytes], damage):
     good = source()
     for seed in range(100):
-        raw = bytes(damage(bytearray(good), random.Random(seed)))
-        start = time.monotonic()
-        graph: Graph | None = None
-        try:
-            graph = read_tflite(raw)
-        except SystolithError as error:
-            assert "\n" not in str(error), seed
-        assert time.monotonic() - start < 1, seed
-        # What is accepted must also run.
-        if graph is not None:
-            execute(graph, {name: np.zeros(graph.tensors[name].shape, graph.tensors[name].dtype)
-                            for name in graph.inputs})
+        check_damaged(bytes(damage(bytearray(good), random.Random(seed))), seed)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_damage_to_any_operator_gives_a_graph_or_one_line(kind: str):
+    for seed in range(60):
+        good = random_operator(kind, seed % 4).model
+        damage = (flip_bits, flip_bits, overwrite)[seed % 3]
+        check_damaged(bytes(damage(bytearray(good), random.Random(seed))), seed)

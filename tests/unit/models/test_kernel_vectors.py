@@ -133,3 +133,65 @@ def test_pad(name: str) -> None:
     x = v["input_tensor"].reshape(v["INPUT_N"], v["INPUT_H"], v["INPUT_W"], v["INPUT_C"])
     paddings = [(v[f"PRE_PAD_{axis}"], v[f"POST_PAD_{axis}"]) for axis in "NHWC"]
     assert_equal(ops.pad(x, paddings, v["PAD_VALUE"]), v["output"])
+
+
+@pytest.mark.parametrize("name", shared_names("kernels/mul__*.npz"))
+def test_mul(name: str) -> None:
+    v = Vector(name)
+    y = ops.mul(
+        v["input1"],
+        v["input2"],
+        a_zp=-v["INPUT1_OFFSET"],
+        b_zp=-v["INPUT2_OFFSET"],
+        y_zp=v["OUTPUT_OFFSET"],
+        mult=v["OUTPUT_MULT"],
+        shift=v["OUTPUT_SHIFT"],
+        act_min=v["OUT_ACTIVATION_MIN"],
+        act_max=v["OUT_ACTIVATION_MAX"],
+    )
+    assert_equal(y, v["output_ref"])
+
+
+@pytest.mark.parametrize("name", shared_names("kernels/batch_matmul__*_s8.npz"))
+def test_batch_matmul(name: str) -> None:
+    v = Vector(name)
+    left, right = (
+        v[f"{side.lower()}_input_tensor"].reshape([v[f"{side}_{axis}"] for axis in ("BATCH", "HEIGHT", "ROWS", "COLS")])
+        for side in ("LHS", "RHS")
+    )
+    y = ops.batch_matmul(
+        left,
+        right,
+        a_zp=-v["LHS_OFFSET"],
+        b_zp=-v["RHS_OFFSET"],
+        y_zp=v["OUTPUT_OFFSET"],
+        mult=v["OUTPUT_MULTIPLIER"],
+        shift=v["OUTPUT_SHIFT"],
+        adj_x=bool(v["ADJ_X"]),
+        adj_y=bool(v["ADJ_Y"]),
+    )
+    assert_equal(y, v["output_ref"])
+
+
+@pytest.mark.parametrize("name", shared_names("kernels/transpose_conv__*.npz"))
+def test_transpose_conv2d(name: str) -> None:
+    v = Vector(name)
+    pads = tuple(
+        (v[f"PAD_{k}"], (v[f"INPUT_{axis}"] - 1) * v[f"STRIDE_{k}"] + v[f"FILTER_{k}"] - v[f"PAD_{k}"]
+         - v[f"OUTPUT_{axis}"])
+        for axis, k in (("H", "Y"), ("W", "X"))
+    )
+    y = ops.transpose_conv2d(
+        v.image("input"),
+        v["weights"].reshape(v["OUT_CH"], v["FILTER_Y"], v["FILTER_X"], v["IN_CH"]),
+        v.get("biases"),
+        x_zp=-v["INPUT_OFFSET"],
+        y_zp=v["OUTPUT_OFFSET"],
+        mult=v["output_mult"],
+        shift=v["output_shift"],
+        stride=(v["STRIDE_Y"], v["STRIDE_X"]),
+        pads=pads,
+        act_min=v["OUT_ACTIVATION_MIN"],
+        act_max=v["OUT_ACTIVATION_MAX"],
+    )
+    assert_equal(y, v["output_ref"])

@@ -1,0 +1,25 @@
+"""Real values of constants."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import Tensor
+
+
+def real_value(tensor: Tensor) -> np.ndarray:
+    """Return the real value of a constant, float32 of its shape.
+
+    Raises:
+        ValueError: the tensor is not a constant.
+    """
+    if tensor.data is None:
+        raise ValueError(f"tensor '{tensor.name}' must be a constant")
+    if tensor.quant is None:
+        return tensor.data.astype(np.float32)
+    shape = [1] * tensor.data.ndim
+    if tensor.quant.axis is not None:
+        shape[tensor.quant.axis] = -1
+    scale = np.array(tensor.quant.scale, np.float64).reshape(shape)
+    zero_point = np.array(tensor.quant.zero_point, np.int64).reshape(shape)
+    return ((tensor.data.astype(np.int64) - zero_point) * scale).astype(np.float32).reshape(tensor.shape)

@@ -1,0 +1,23 @@
+"""Networks of many kinds, with random weights: the oracle, the golden device and the simulator give the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from systolith.hw.config import PRESETS
+from tests.architectures import ARCHITECTURES, Architecture, network
+from tests.system.test_random_networks import check_device, random_config
+
+NAMES = [architecture.__name__ for architecture in ARCHITECTURES]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
+def test_architectures(architecture: Architecture) -> None:
+    check_device(network(architecture), "sim", PRESETS["tiny"], PRESETS["edge"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
+def test_sweep(architecture: Architecture) -> None:
+    for seed in range(1, 11):
+        check_device(network(architecture, seed), "sim", PRESETS["ulx3s"], random_config(seed))

@@ -1,0 +1,89 @@
+"""Every operator on random shapes and scales: TFLite Micro, the golden device and the simulator give the same bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from systolith.host.compiler import compile_graph
+from systolith.host.devices.golden import execute
+from systolith.host.devices.select import open_accelerator
+from systolith.host.frontends.tflite import read_tflite
+from systolith.host.frontends.tflite_ops import CONVERTERS
+from systolith.host.graph import Graph
+from systolith.host.runtime.executor import ProgramExecutor
+from systolith.hw.config import PRESETS
+from tests.operator_case import OperatorCase
+from tests.operators import MAKERS, random_operator
+from tests.unit.host.test_tflite_operators import batch_model, uint8_network
+
+QUICK = 8
+SWEEP = 50
+# The reference has no kernel for these, or only one on float32; SHAPE leaves no operator, EXP and NEG have unit tests.
+WITHOUT_REFERENCE = {"DEQUANTIZE", "EXP", "NEG", "REDUCE_MIN", "RELU_N1_TO_1", "SHAPE"}
+
+Arrays = dict[str, np.ndarray]
+
+
+def run(graph: Graph, inputs: Arrays, device: str, preset: str = "tiny") -> Arrays:
+    """Return the outputs of one sample of any batch size."""
+    if device == "golden":
+        return execute(graph, inputs)
+    config = PRESETS[preset]
+    program = compile_graph(graph, config)
+    executor = ProgramExecutor(program, open_accelerator(device, config, program.dram_bytes, None))
+    try:
+        return executor.run(inputs)[0]
+    finally:
+        executor.close()
+
+
+def check(case: OperatorCase, *devices: str) -> None:
+    graph = read_tflite(case.model)
+    inputs = dict(zip(graph.inputs, case.inputs, strict=True))
+    reference = case.reference()
+    for device in devices:
+        found = run(graph, inputs, device)
+        for name, want in zip(graph.outputs, reference, strict=True):
+            assert_same(found[name], want, f"{device}, {case}")
+
+
+def assert_same(got: np.ndarray, want: np.ndarray, what: str) -> None:
+    assert (got.shape, got.dtype) == (want.shape, want.dtype), f"{what}: {got.dtype} {got.shape}"
+    wrong = np.argwhere(got != want)
+    if len(wrong):
+        first = tuple(int(i) for i in wrong[0])
+        pytest.fail(f"{what}: {len(wrong)} of {want.size} differ; {first}: expected {want[first]}, got {got[first]}")
+
+
+def test_every_operator_of_the_frontend_is_tried() -> None:
+    assert set(MAKERS) | WITHOUT_REFERENCE == set(CONVERTERS)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_operator(kind: str) -> None:
+    for seed in range(QUICK):
+        check(random_operator(kind, seed), "golden", "sim")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MAKERS)
+def test_sweep(kind: str) -> None:
+    for seed in range(QUICK, QUICK + SWEEP):
+        check(random_operator(kind, seed), "golden", "sim")
+
+
+@pytest.mark.parametrize("preset", ["tiny", "edge"])
+@pytest.mark.parametrize("zero_points", [(127, 128, 128), (127, 117, 131), (0, 255, 0), (255, 90, 200)])
+def test_uint8_networks(zero_points: tuple[int, int, int], preset: str) -> None:
+    graph = read_tflite(uint8_network(*zero_points))
+    for x in np.random.default_rng(1).integers(0, 256, (4, 1, 6, 6, 3)).astype(np.uint8):
+        expected, found = (run(graph, {"x": x}, device, preset) for device in ("golden", "sim"))
+        for name, want in expected.items():
+            assert_same(found[name], want, f"sim, {zero_points}")
+
+
+def test_a_batch_that_the_model_declares() -> None:
+    graph = read_tflite(batch_model((64, 16)))
+    x = np.random.default_rng(1).integers(-128, 128, (64, 16)).astype(np.int8)
+    assert_same(run(graph, {"x0": x}, "sim")["y0"], run(graph, {"x0": x}, "golden")["y0"], "sim")
