@@ -36,6 +36,8 @@ _TRANSFER = {
     "row_words": "words per run, at least 1",
     "buffer": "destination of a LOAD: " + ", ".join(f"{b.value} {b.name}" for b in Buffer)
               + "; a STORE always reads ACT",
+    "pitch": "LOAD to ACT: bytes between the windows that are gathered, at most R; 0 copies the words of a run",
+    "windows": "LOAD with a pitch: words gathered from each run, at least 1",
 }
 _OUTPUT = {
     "dst": "word of output pixel (0, 0)",
@@ -64,6 +66,18 @@ _WINDOW = {
     "kh": "taps in y, at least 1",
 }
 _SHIFT = f"exponent, -31 to {MAX_LEFT_SHIFT}; positive is left"
+_PAIR = {
+    **_OUTPUT,
+    **{f"{x}": f"word of operand {x}, pixel (0, 0)" for x in "ab"},
+    **{f"{x}_step_x": f"words between pixels of operand {x}" for x in "ab"},
+    **{f"{x}_step_y": f"words between rows of operand {x}" for x in "ab"},
+    **{f"{x}_zp": f"zero point of operand {x}" for x in "ab"},
+    **{f"{x}_negate": f"ADD: 1 subtracts operand {x}" for x in "ab"},
+    "b_mult": "ADD: Q31 multiplier of operand b; that of operand a, the one with the larger scale, is 1/2",
+    "b_shift": f"ADD: its {_SHIFT}",
+    "y_mult": "Q31 multiplier of the sum or product",
+    "y_shift": f"its {_SHIFT}",
+}
 _FIELDS: dict[Opcode, dict[str, str]] = {
     Opcode.LOAD: _TRANSFER,
     Opcode.COMPUTE: {
@@ -75,7 +89,7 @@ _FIELDS: dict[Opcode, dict[str, str]] = {
         "blocks": "words (blocks of R channels) per tap, at least 1",
         "wgt": "first word of the weight tiles; each has R words",
         "tiles": "kh * kw * blocks",
-        "acc": "accumulator of output pixel (0, 0); all pixels lie in one half",
+        "acc": "accumulator of output pixel (0, 0); the pixels of all groups lie in one half",
         "accumulate": "1 adds the first tile to the accumulators, 0 overwrites them",
         "fir": "1 selects the filter mode (depthwise): `stride_*` then count words between outputs, and the"
                " coordinates of the words step by 1",
@@ -85,22 +99,26 @@ _FIELDS: dict[Opcode, dict[str, str]] = {
         "lead": "filter mode: words of `fill` before the first line",
         "skip_y": "filter mode: lines before the first output",
         "skip_x": "filter mode: words of each line before the first output",
+        "step_block": "words between the blocks of a tap",
+        "groups": "repetitions, at least 1; each uses the next weight tiles and the next accumulators",
+        "step_group": "words between the inputs of neighbouring groups: 0, or one plane in a depthwise layer",
     },
     Opcode.REQUANT: {
         **_OUTPUT,
-        "acc": "accumulator of output pixel (0, 0); all pixels lie in one half",
-        "param": "first word of the channel parameters",
+        "acc": "accumulator of output pixel (0, 0); the pixels of all groups lie in one half",
+        "param": "first word of the channel parameters; groups follow each other",
+        "groups": "blocks of output channels, at least 1",
+        "dst_step_group": "words between the outputs of neighbouring groups",
     },
-    Opcode.ADD: {
+    Opcode.ADD: _PAIR,
+    Opcode.MUL: _PAIR,
+    Opcode.TABLE: {
         **_OUTPUT,
-        **{f"{x}": f"word of operand {x}, pixel (0, 0)" for x in "ab"},
-        **{f"{x}_step_x": f"words between pixels of operand {x}" for x in "ab"},
-        **{f"{x}_step_y": f"words between rows of operand {x}" for x in "ab"},
-        **{f"{x}_zp": f"zero point of operand {x}" for x in "ab"},
-        **{f"{x}_mult": f"Q31 multiplier of operand {x}" for x in "ab"},
-        **{f"{x}_shift": f"its {_SHIFT}" for x in "ab"},
-        "y_mult": "Q31 multiplier of the sum",
-        "y_shift": f"its {_SHIFT}",
+        "a": "word of the operand, pixel (0, 0)",
+        "a_step_x": "words between its pixels",
+        "a_step_y": "words between its rows",
+        "param": "first word of the table in the parameter buffer",
+        "reload": "1 reads the table first, 0 uses the one that was read last",
     },
     Opcode.POOL: {
         **_OUTPUT,
@@ -115,10 +133,12 @@ _FIELDS: dict[Opcode, dict[str, str]] = {
 _FIELDS[Opcode.STORE] = _FIELDS[Opcode.LOAD]
 
 _OPCODES = {
-    Opcode.LOAD: "copy runs of words from DRAM to a buffer",
+    Opcode.LOAD: "copy runs of words from DRAM to a buffer, or gather words from runs of bytes",
     Opcode.COMPUTE: "accumulate one output tile of a convolution or matrix product",
     Opcode.REQUANT: "accumulators plus bias, requantised per channel, to the activation buffer",
-    Opcode.ADD: "add two activations of different scales",
+    Opcode.ADD: "add or subtract two activations of different scales",
+    Opcode.MUL: "multiply two activations",
+    Opcode.TABLE: "replace each activation by an entry of a table",
     Opcode.POOL: "reduce windows: maximum, requantised sum, average; also copy, pad, requantise",
     Opcode.STORE: "copy runs of words from the activation buffer to DRAM",
 }

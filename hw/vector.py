@@ -27,19 +27,24 @@ from .requant import CLAMP_LATENCY, REQUANT_LATENCY, Requantiser
 from .scratchpad import ACT_READ_LATENCY, act_read_signature, act_write_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk
 
-__all__ = ["ADD_LAG", "ELEMENT_PERIOD", "FEEDBACK_LATENCY", "GROUP_PERIOD", "ISSUE_TO_WRITE", "MUL_LAG",
-           "PARAM_READ_LATENCY", "START_LATENCY", "TABLE_READ_LATENCY", "VectorUnit", "vector_latency",
-           "vector_period"]
+__all__ = ["ADD_LAG", "CENTRE_LATENCY", "ELEMENT_PERIOD", "FEEDBACK_LATENCY", "GROUP_PERIOD", "ISSUE_TO_WRITE",
+           "MUL_LAG", "PARAM_READ_LATENCY", "PRODUCT_LATENCY", "START_LATENCY", "TABLE_READ_LATENCY", "VectorUnit",
+           "vector_latency", "vector_period"]
 
 # ADD and MUL read their two operands in turns over the one read port.
 ELEMENT_PERIOD = 2
 # Cycles from a word at the lane adder to its requantised value there as the other summand.
 FEEDBACK_LATENCY = 1 + REQUANT_LATENCY + 1
-# Operand b of a word is read first, operand a this much later: when the requantised b is back, or one turn later.
-ADD_LAG, MUL_LAG = FEEDBACK_LATENCY, 1
+# ADD reads operand b of a word first, and operand a this much later, when the requantised b is back.
+ADD_LAG = FEEDBACK_LATENCY
+# MUL reads operand a one turn after operand b.
+MUL_LAG = 1
 assert ADD_LAG % ELEMENT_PERIOD == MUL_LAG % ELEMENT_PERIOD == 1
-# Cycles from an operand's data to its difference to the zero point, and from there to a product at the lane adder.
-CENTRE_LATENCY, PRODUCT_LATENCY = 1, 1
+# Cycles from an operand's data to its difference to the zero point.
+CENTRE_LATENCY = 1
+# Cycles from the difference of operand a to the product at the lane adder.
+PRODUCT_LATENCY = 1
+# Cycles from an operand's data to its entry of the table.
 TABLE_READ_LATENCY = 1
 # Cycles from a word at the lane adder to its write into the activation buffer.
 ISSUE_TO_WRITE = 1 + CLAMP_LATENCY

@@ -227,9 +227,6 @@ def cpu_case(kind: str) -> tuple[Graph, str]:
     if kind == "kernel":
         tensors = [act("x", 1, 20, 2, 4), const("w", 4, 17, 1, 4), act("y", 1, 4, 2, 4)]
         return graph(tensors, [op("CONV_2D", "x w", "y", **conv, groups=1)]), "kernel y must be at most 16, not 17"
-    if kind == "multiplier":
-        tensors = [act("x", 1, 2, 2, 4), const("w", 1, 1, 1, 8), act("y", 1, 2, 2, 8)]
-        return graph(tensors, [op("DEPTHWISE_CONV_2D", "x w", "y", **conv, multiplier=2)]), "must be 1, not 2"
     if kind == "broadcast":
         tensors = [act("x", 1, 2, 2, 4), act("b", 1, 1, 1, 4), act("y", 1, 2, 2, 4)]
         return graph(tensors, [op("ADD", "x b", "y", activation="NONE")], inputs="x b"), "equal shapes"
@@ -245,7 +242,7 @@ def cpu_case(kind: str) -> tuple[Graph, str]:
     return graph(tensors, [op("QUANTIZE", "x", "y")]), "not uint8 and int8"
 
 
-@pytest.mark.parametrize("kind", ["left shift", "kernel", "multiplier", "broadcast", "size", "constant", "uint8"])
+@pytest.mark.parametrize("kind", ["left shift", "kernel", "broadcast", "size", "constant", "uint8"])
 def test_what_the_hardware_cannot_do_runs_on_the_cpu_with_a_reason(kind):
     network, reason = cpu_case(kind)
     compiled = compile_graph(network, TINY)

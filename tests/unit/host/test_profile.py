@@ -16,10 +16,10 @@ def _program() -> InstructionTable:
     """Two layers of load, compute, requantise, and a store."""
     code = [
         encode(Opcode.LOAD),
-        encode(Opcode.COMPUTE, {"wait_load": 1}, tiles=2, out_h=1, out_w=8),
+        encode(Opcode.COMPUTE, {"wait_load": 1}, groups=1, tiles=2, out_h=1, out_w=8),
         encode(Opcode.REQUANT, {"wait_compute": 1}),
         encode(Opcode.LOAD),
-        encode(Opcode.COMPUTE, {"wait_load": 2, "wait_vector": 1}, tiles=1, out_h=2, out_w=6),
+        encode(Opcode.COMPUTE, {"wait_load": 2, "wait_vector": 1}, groups=1, tiles=1, out_h=2, out_w=6),
         encode(Opcode.REQUANT, {"wait_compute": 2}),
         encode(Opcode.STORE, {"wait_vector": 2}),
     ]

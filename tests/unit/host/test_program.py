@@ -25,12 +25,10 @@ TINY = AcceleratorConfig.preset("tiny")
 
 
 def network():
-    """Convolution on the array, depthwise with a multiplier on the CPU."""
+    """Convolution on the array, addition of a constant on the CPU."""
     tensors = [act("x", 1, 5, 5, 3), const("w", 6, 3, 3, 3), const("b", 6, dtype="int32"), act("c", 1, 3, 3, 6),
-               const("v", 1, 2, 2, 12), act("y", 1, 2, 2, 12)]
-    depthwise = {key: value for key, value in CONV.items() if key != "groups"}
-    return graph(tensors, [op("CONV_2D", "x w b", "c", **CONV),
-                           op("DEPTHWISE_CONV_2D", "c v", "y", **depthwise, multiplier=2)])
+               replace(const("v", 1, 3, 3, 6), quant=QuantParams((0.5,), (1,))), act("y", 1, 3, 3, 6)]
+    return graph(tensors, [op("CONV_2D", "x w b", "c", **CONV), op("ADD", "c v", "y", activation="NONE")])
 
 
 @pytest.fixture(scope="module")
