@@ -100,6 +100,14 @@ def test_strided_slices_are_those_of_numpy(begin, end, stride, masks, index):
     np.testing.assert_array_equal(run(read_tflite(raw), x)[0], want)
 
 
+def test_tiling_and_reversing_are_those_of_numpy():
+    x = codes(2, 3, 4)
+    tiled = read_tflite(model("TILE", [x.shape, ints(2, 1, 3)], [(4, 3, 12)], {}))
+    np.testing.assert_array_equal(run(tiled, x)[0], np.tile(x, (2, 1, 3)))
+    reversed_ = read_tflite(model("REVERSE_V2", [x.shape, ints(-1, 0)], [x.shape], {}))
+    np.testing.assert_array_equal(run(reversed_, x)[0], x[::-1, :, ::-1])
+
+
 def test_a_shape_that_the_model_computes_is_a_constant():
     b = TFLiteBuilder()
     quant = {"scale": 0.5, "zero_point": 1}
