@@ -13,7 +13,6 @@ from ..errors import ModelError
 from ..graph import Tensor
 from .tflite_context import Context
 
-
 # Longest axis of which a GATHER lists the elements.
 MAX_INDICES = 1 << 16
 

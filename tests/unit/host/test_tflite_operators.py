@@ -242,6 +242,17 @@ def test_a_batch_that_the_model_declares_is_one_sample():
         execute_batch(g, {"x0": x[:65]})
 
 
+def test_scalar_results_are_stacked():
+    g = read_tflite(model("REDUCE_MAX", [(2, 3), ints(0, 1)], [()], {}))
+    x = codes(4, 3)
+    assert execute_batch(g, {"x0": x})["y0"].tolist() == [x[:2].max(), x[2:].max()]
+
+
+def test_a_scalar_input_is_refused():
+    with pytest.raises(ModelError, match="'x0' must have a dimension for samples"):
+        read_tflite(model("RELU", [()], [()]))
+
+
 # Changes of the dtype.
 
 
