@@ -215,6 +215,14 @@ def test_tensor_that_two_operators_read_is_not_fused_away(tmp_path: Path) -> Non
     assert "RELU" in [op.kind for op in _check(path, 25.0).graph.ops]
 
 
+def test_flattening_moves_no_element(tmp_path: Path) -> None:
+    steps: list[Step] = [("Conv", ["x", "c"], "v", {}), ("Flatten", ["v"], "f", {}), ("Gemm", ["f", "w", "b"], "y", {})]
+    constants = {"c": _values(1, 6, 6, 3, 1), "w": _values(2, 288, 10), "b": _values(3, 10)}
+    path = onnx_models.write(tmp_path / "m.onnx", {"x": IMAGE}, steps, constants, {"y": (1, 10)})
+    kinds = [op.kind for op in _check(path, 30.0).graph.ops]
+    assert kinds == ["TRANSPOSE", "CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
+
+
 def test_float_tflite_model_is_quantised(tmp_path: Path) -> None:
     b = TFLiteBuilder()
     x = b.tensor("x", (1, 8, 8, 3), "float32")
