@@ -17,7 +17,7 @@ from systolith.host.errors import DeviceError, UsageError
 from systolith.host.report import Report
 from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.models import zoo
-from systolith.models.zoo import digits
+from systolith.models.zoo import cluttered, digits
 from systolith.sim.speed import Speed, Workload, _with_start_event, measure
 from tests.shared_data import data_dir, shared_file
 
@@ -147,7 +147,9 @@ def test_every_network_of_the_suite_is_in_the_zoo() -> None:
 
 
 def test_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "network must be one of digits, ic_resnet8" in refusal(capsys, "bench", "networks", "--networks", "alexnet")
+    message = refusal(capsys, "bench", "networks", "--networks", "alexnet")
+
+    assert "network must be one of digits, cluttered, ic_resnet8" in message
 
 
 def test_impossible_output_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +163,12 @@ def test_samples_come_by_the_inputs_name_or_as_x(tmp_path: Path, name: str) -> N
     np.savez(tmp_path / "x.npz", **{name: samples, "labels": np.arange(3)} if name == "x" else {name: samples})
 
     assert networks.run_network(MODEL, tmp_path / "x.npz", 2, "sim", preset="tiny").samples == 2
+
+
+def test_network_with_depthwise_layers_computes_the_golden_bytes_on_sim() -> None:
+    report = networks.run_network(cluttered.model_path(), None, 2, "sim", preset="tiny")
+
+    assert [layer.unit for layer in report.layers if layer.op == "DEPTHWISE_CONV_2D"] == ["array"] * 5
 
 
 def test_too_few_samples_are_refused(tmp_path: Path) -> None:
