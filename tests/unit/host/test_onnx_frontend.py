@@ -11,7 +11,7 @@ import pytest
 from onnxruntime.quantization import QuantFormat, QuantType
 
 from systolith.host.devices.golden import execute
-from systolith.host.errors import ModelError, UnsupportedOperatorError
+from systolith.host.errors import ModelError, UnsupportedOperatorError, UsageError
 from systolith.host.frontends import read_model
 from systolith.host.frontends.onnx import read_onnx
 from systolith.host.graph import Graph
@@ -269,3 +269,17 @@ def test_truncated_file_is_one_line(length: int, tmp_path: Path) -> None:
     with pytest.raises((ModelError, UnsupportedOperatorError)) as error:
         read_model(path)
     assert "\n" not in str(error.value)
+
+
+def test_absent_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _network(tmp_path / "m.onnx")
+    monkeypatch.setattr("systolith.host.frontends.onnx_model.onnx", None)
+    with pytest.raises(UsageError, match=r"needs the package onnx; install it with: pip install 'systolith\[onnx\]'"):
+        read_model(path)
+
+
+def test_dynamic_quantisation_is_refused(tmp_path: Path) -> None:
+    path = onnx_models.write(tmp_path / "m.onnx", {"x": (1, 4)}, [("DynamicQuantizeLinear", ["x"], "q s z", {}),
+                             ("DequantizeLinear", ["q", "s", "z"], "y", {})], {}, {"y": (1, 4)})
+    with pytest.raises(UnsupportedOperatorError, match="DynamicQuantizeLinear at tensor 'q' quantises at run time"):
+        read_onnx(path)
