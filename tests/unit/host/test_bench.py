@@ -14,7 +14,7 @@ from systolith.host.bench import networks, speed, suite
 from systolith.host.cli import main
 from systolith.host.devices.base import Accelerator, RunResult
 from systolith.host.errors import DeviceError, UsageError
-from systolith.host.report import Report
+from systolith.host.report import LayerReport, Report
 from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.models import zoo
 from systolith.models.zoo import cluttered, digits
@@ -75,7 +75,9 @@ def test_networks_reports_digits_and_writes_all_measurements(
 
 
 def made(cycles: int | None, reference: int | None) -> networks.Result:
-    report = Report("a", "rtl", "edge", "0" * 16, 1, 12_501_632, cycles, 0.5, 100, 50, 0.1, 0.25)
+    layers = (LayerReport("c", "CONV_2D", "array", 12_501_632, cycles, 0.5),
+              LayerReport("s", "SOFTMAX", "cpu", 0, 0, None))
+    report = Report("a", "rtl", "edge", "0" * 16, 1, 12_501_632, cycles, 0.5, 100, 50, 0.1, 0.25, layers=layers)
     return networks.Result("a", "seeded", report, reference)
 
 
@@ -91,7 +93,7 @@ def test_table_and_csv_have_the_same_numbers(tmp_path: Path) -> None:
 
     cells = [list(column.cells) for column in shown.columns]
     assert [column[0] for column in cells] == ["a", "seeded", "12,501,632", "57,965", "50.0%", "84,942", "1.47", "100",
-                                               "50", "25.0%"]
+                                               "50", "25.0%", "1"]
     assert [cells[i][1] for i in (3, 5, 6)] == ["-"] * 3
     with (tmp_path / "t.csv").open() as file:
         first, second = csv.DictReader(file)
