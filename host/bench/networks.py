@@ -115,14 +115,16 @@ def table(results: Sequence[Result]) -> Table:
     made = Table(box=SIMPLE, pad_edge=False, caption_justify="left")
     made.add_column("network", overflow="fold")
     made.add_column("weights")
-    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait", "on CPU"):
+    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait",
+                 "on CPU"):
         made.add_column(name, justify="right")
     for result in results:
         found = result.record()
         made.add_row(result.network, result.source, _show(found["macs"], ","), _show(found["cycles"], ","),
                      _show(found["utilisation"], ".1%"), _show(found["reference_cycles"], ","),
                      _show(found["ratio"], ".2f"), _show(found["dram_bytes_read"], ","),
-                     _show(found["dram_bytes_written"], ","), _show(found["dram_wait"], ".1%"), str(found["cpu_operators"]))
+                     _show(found["dram_bytes_written"], ","), _show(found["dram_wait"], ".1%"),
+                     str(found["cpu_operators"]))
     if any(result.report.cycles is None for result in results):
         made.caption = "device sim counts no cycles; --device rtl does"
     return made
