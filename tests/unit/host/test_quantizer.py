@@ -84,6 +84,14 @@ def test_operands_of_a_concatenation_share_the_union_of_their_ranges() -> None:
     assert found["x"] != found["a"]
 
 
+def test_range_ends_where_it_is_clipped() -> None:
+    limit = Tensor("limit", (1,), "float32", None, np.array([0.5], np.float32))
+    graph = _graph(("NEG", ("x",), "a", {}), ("MINIMUM", ("a", "limit"), "y", {}), x=(1, 4), a=(1, 4), y=(1, 4))
+    graph = Graph("test", {**graph.tensors, "limit": limit}, graph.ops, graph.inputs, graph.outputs)
+    found = assign(graph, {"x": (-9.0, 9.0), "a": (-9.0, 9.0), "y": (-9.0, 0.5)})
+    assert found["a"] == found["y"] == QuantParams((float(np.float32(9.5 / 255)),), (114,))
+
+
 def test_tensor_of_zeros_gets_a_usable_scale() -> None:
     graph = _graph(("ABS", ("x",), "y", {}), x=(1, 4), y=(1, 4))
     assert assign(graph, {"x": (0.0, 0.0), "y": (0.0, 0.0)})["x"].scale[0] > 0
@@ -186,6 +194,13 @@ OPERATORS: dict[str, tuple[list[Step], dict[str, np.ndarray], tuple[int, ...]]] 
     "divide": ([("Div", ["x", "d"], "y", {})], {"d": np.array([4], np.float32)}, IMAGE),
     "hard_swish": ([("HardSigmoid", ["x"], "h", {"alpha": 1 / 6}), ("Mul", ["x", "h"], "y", {})], {}, IMAGE),
     "negative": ([("Neg", ["x"], "y", {})], {}, IMAGE),
+    "depth_to_space": ([("Conv", ["x", "w"], "c", {}), ("DepthToSpace", ["c"], "y", {"blocksize": 2})],
+                       {"w": _values(1, 8, 6, 1, 1)}, (1, 2, 16, 16)),
+    "depth_to_space_crd": ([("Conv", ["x", "w"], "c", {}), ("DepthToSpace", ["c"], "y", {"blocksize": 2,
+                                                                                       "mode": "CRD"})],
+                           {"w": _values(1, 8, 6, 1, 1)}, (1, 2, 16, 16)),
+    "space_to_depth": ([("SpaceToDepth", ["x"], "y", {"blocksize": 2})], {}, (1, 24, 4, 4)),
+    "clip": ([("Clip", ["x", "lo", "hi"], "y", {})], {"lo": np.float32(-0.25), "hi": np.float32(0.5)}, IMAGE),
     "reversed": ([("Slice", ["x", "b", "e", "a", "st"], "y", {})],
                  {"b": np.array([-1]), "e": np.array([-100]), "a": np.array([3]), "st": np.array([-1])}, IMAGE),
     "attention": ([("Reshape", ["x", "s"], "a", {}), ("Transpose", ["a"], "t", {"perm": [0, 2, 1]}),
@@ -213,6 +228,19 @@ def test_tensor_that_two_operators_read_is_not_fused_away(tmp_path: Path) -> Non
     steps: list[Step] = [("Conv", ["x", "w"], "c", {}), ("Relu", ["c"], "r", {}), ("Add", ["c", "r"], "y", {})]
     path = onnx_models.write(tmp_path / "m.onnx", {"x": IMAGE}, steps, {"w": _values(1, 6, 6, 1, 1)}, {"y": IMAGE})
     assert "RELU" in [op.kind for op in _check(path, 25.0).graph.ops]
+
+
+def test_class_is_the_index_of_the_largest_output(tmp_path: Path) -> None:
+    steps: list[Step] = [("Flatten", ["x"], "f", {}), ("Gemm", ["f", "w"], "g", {}),
+                         ("ArgMax", ["g"], "y", {"axis": 1, "keepdims": 0})]
+    path = onnx_models.write(tmp_path / "m.onnx", {"x": IMAGE}, steps, {"w": _values(1, 384, 10)}, {"y": (1,)},
+                             out_dtype="int64")
+    network, samples = _quantised(path)
+    for sample in samples:
+        tensor = network.graph.tensors["x"]
+        codes = quantize_float(sample["x"], tensor.scale, tensor.zero_point)
+        (expected,) = onnx_models.run(path, sample)
+        assert execute(network.graph, {"x": codes})["y"] == expected
 
 
 def test_flattening_moves_no_element(tmp_path: Path) -> None:
