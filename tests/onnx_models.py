@@ -13,21 +13,23 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 OPSET = 17
-_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
+_TYPES = {"float32": TensorProto.FLOAT, "int8": TensorProto.INT8, "int64": TensorProto.INT64,
+          "uint8": TensorProto.UINT8}
 
 Step = tuple[str, Sequence[str], str, Mapping[str, Any]]
 """Operator, inputs, output, attributes."""
 
 
 def write(path: Path, inputs: Mapping[str, Sequence[int]], steps: Sequence[Step], constants: Mapping[str, np.ndarray],
-          outputs: Mapping[str, Sequence[int]], opset: int = OPSET, dtype: str = "float32") -> Path:
-    """Write a model whose inputs and outputs have these shapes."""
-    def values(shapes: Mapping[str, Sequence[int]]) -> list[Any]:
+          outputs: Mapping[str, Sequence[int]], opset: int = OPSET, dtype: str = "float32",
+          out_dtype: str | None = None) -> Path:
+    """Write a model whose inputs and outputs have these shapes and, unless told otherwise, the same dtype."""
+    def values(shapes: Mapping[str, Sequence[int]], dtype: str) -> list[Any]:
         return [helper.make_tensor_value_info(name, _TYPES[dtype], shape) for name, shape in shapes.items()]
 
     nodes = [helper.make_node(kind, list(names), output.split(), **attrs) for kind, names, output, attrs in steps]
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "test", values(inputs), values(outputs), weights)
+    graph = helper.make_graph(nodes, "test", values(inputs, dtype), values(outputs, out_dtype or dtype), weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9), path)
     return path
 

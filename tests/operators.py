@@ -317,6 +317,23 @@ def _gather(c: Case) -> OperatorCase:
     return c.done({"axis": axis})
 
 
+def _mirror_pad(c: Case) -> OperatorCase:
+    shape, quant, mode = c.shape(c.pick(1, 4)), (c.scale(), c.zero_point()), c.pick(0, 1)
+    pairs = [[c.pick(0, size - 1 + mode), c.pick(0, size - 1 + mode)] for size in shape]
+    c.feed(shape, *quant)
+    c.integers(pairs)
+    c.result([size + sum(pair) for size, pair in zip(shape, pairs, strict=True)], *quant)
+    return c.done({"mode": mode})
+
+
+def _broadcast_to(c: Case) -> OperatorCase:
+    shape, quant = c.shape(c.pick(1, 4)), (c.scale(), c.zero_point())
+    c.feed([size if c.choose(0, 1) else 1 for size in shape][c.pick(0, len(shape) - 1):], *quant)
+    c.integers(list(shape))
+    c.result(shape, *quant)
+    return c.done()
+
+
 MAKERS: dict[str, Callable[[Case], OperatorCase]] = {
     **dict.fromkeys(("ABS", "ELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "SOFTMAX",
                      "TANH"), _unary),
@@ -334,9 +351,11 @@ MAKERS: dict[str, Callable[[Case], OperatorCase]] = {
     **dict.fromkeys(("BATCH_TO_SPACE_ND", "SPACE_TO_BATCH_ND"), _batches),
     "ARG_MAX": _arg_max,
     "BATCH_MATMUL": _batch_matmul,
+    "BROADCAST_TO": _broadcast_to,
     "CONCATENATION": _concatenation,
     "FULLY_CONNECTED": _fully_connected,
     "GATHER": _gather,
+    "MIRROR_PAD": _mirror_pad,
     "TRANSPOSE": _transpose,
     "TRANSPOSE_CONV": _transpose_conv,
 }

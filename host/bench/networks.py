@@ -61,6 +61,7 @@ class Result:
                 "utilisation": report.utilisation, "reference": REFERENCE, "reference_cycles": self.reference_cycles,
                 "ratio": self.ratio, "dram_bytes_read": report.dram_bytes_read,
                 "dram_bytes_written": report.dram_bytes_written, "dram_wait": report.dram_wait,
+                "cpu_operators": sum(layer.unit == "cpu" for layer in report.layers),
                 "samples": report.samples, "preset": report.preset, "device": report.device}
 
 
@@ -110,18 +111,20 @@ def check(found: Arrays, expected: Arrays, who: str) -> None:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Return one row per network as a table for `rich`."""
+    """Return one row per network as a table for `rich`; the last column counts the operators on the CPU."""
     made = Table(box=SIMPLE, pad_edge=False, caption_justify="left")
     made.add_column("network", overflow="fold")
     made.add_column("weights")
-    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait"):
+    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait",
+                 "on CPU"):
         made.add_column(name, justify="right")
     for result in results:
         found = result.record()
         made.add_row(result.network, result.source, _show(found["macs"], ","), _show(found["cycles"], ","),
                      _show(found["utilisation"], ".1%"), _show(found["reference_cycles"], ","),
                      _show(found["ratio"], ".2f"), _show(found["dram_bytes_read"], ","),
-                     _show(found["dram_bytes_written"], ","), _show(found["dram_wait"], ".1%"))
+                     _show(found["dram_bytes_written"], ","), _show(found["dram_wait"], ".1%"),
+                     str(found["cpu_operators"]))
     if any(result.report.cycles is None for result in results):
         made.caption = "device sim counts no cycles; --device rtl does"
     return made

@@ -39,6 +39,7 @@ class Benchmark:
 
 SUITE: dict[str, Benchmark] = {
     "digits": Benchmark("digits"),
+    "cluttered": Benchmark("cluttered"),
     "ic_resnet8": Benchmark("resnet8", {}, "ic_resnet8_int8.tflite", 84_942),
     "kws_dscnn": Benchmark("ds_cnn", {}, "kws_dscnn_int8.tflite", 252_797),
     "vww": Benchmark("mobilenet_v1", {"size": 96, "width": 0.25, "classes": 2}, "vww_mobilenetv1_025_96_int8.tflite",

@@ -65,7 +65,7 @@ def execute_batch(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
         raise ShapeError(f"inputs must hold the same number (>= 1) of samples along axis 0, not {lengths}")
     results = [execute(graph, {name: array[i * sizes[name] : (i + 1) * sizes[name]] for name, array in inputs.items()})
                for i in range(count)]
-    return {name: np.concatenate([result[name] for result in results]) for name in graph.outputs}
+    return {name: np.concatenate([np.atleast_1d(result[name]) for result in results]) for name in graph.outputs}
 
 
 def constants(graph: Graph) -> dict[str, np.ndarray]:

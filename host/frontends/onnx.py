@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import GraphError, ModelError, UnsupportedOperatorError
 from ..graph import Graph
+from ..quantizer.flatten import absorb_transposes
 from ..quantizer.fuse import fuse
 from ..quantizer.integer import to_integer
 from ..quantparams import parameters
@@ -34,7 +35,7 @@ def read_onnx(path: str | Path) -> Graph:
         raise UnsupportedOperatorError(
             f"{real.name}: the model is not quantised; quantise it first: "
             f"systolith quantize {Path(path).name} -o {real.name}.tflite --calibration X.npy")
-    graph = to_integer(fuse(real))
+    graph = absorb_transposes(to_integer(fuse(real)))
     try:
         verify(graph)
         for op in graph.ops:

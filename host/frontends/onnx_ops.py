@@ -232,6 +232,17 @@ def reduction(builder: GraphBuilder, node: Node) -> None:
     builder.set(node.outputs[0], builder.reshape(y, builder.shape(node.outputs[0]), f"{node.name}/reduced"))
 
 
+def arg_max(builder: GraphBuilder, node: Node) -> None:
+    """Convert ArgMax; of equal elements the first one counts."""
+    if node.attrs.get("select_last_index", 0):
+        raise builder.fail(node, "select_last_index is not supported; take the first")
+    x, rank = builder.get(node.inputs[0]), len(builder.shape(node.inputs[0]))
+    axis = int(node.attrs.get("axis", 0)) % rank
+    shape = [size for i, size in enumerate(builder.shape(node.inputs[0])) if i != axis]
+    y = builder.emit("ARG_MAX", [x], f"{node.name}/index", shape, {"axis": axis}, "int64")
+    builder.set(node.outputs[0], builder.reshape(y, builder.shape(node.outputs[0]), node.outputs[0]))
+
+
 def pad(builder: GraphBuilder, node: Node) -> None:
     """Convert Pad with zeros."""
     amounts = _ints(builder, node, 1, "pads")
@@ -301,6 +312,7 @@ CONVERTERS: dict[str, Converter] = {
     **dict.fromkeys(_REDUCTIONS, reduction),
     **dict.fromkeys(("Cast", "Dropout", "Identity"), identity),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), reshape),
+    "ArgMax": arg_max,
     "Clip": clip,
     "Concat": concat,
     "Gather": gather,

@@ -226,15 +226,32 @@ def batch_normalisation(builder: GraphBuilder, node: Node) -> None:
     builder.set(node.outputs[0], y, last=True)
 
 
+def depth_and_space(builder: GraphBuilder, node: Node) -> None:
+    """Convert DepthToSpace and SpaceToDepth to RESHAPE, TRANSPOSE, RESHAPE."""
+    x, (n, h, w, c) = _image(builder, node)
+    b = int(node.attrs["blocksize"])
+    if node.kind == "SpaceToDepth":
+        split, perm = (n * h // b, b, w // b, b, c), (0, 2, 1, 3, 4)
+    elif node.attrs.get("mode", "DCR") == "DCR":
+        split, perm = (n * h, w, b, b, c // (b * b)), (0, 2, 1, 3, 4)
+    else:
+        split, perm = (n * h, w, c // (b * b), b, b), (0, 3, 1, 4, 2)
+    y = builder.transpose(builder.reshape(x, split, f"{node.name}/split"), perm, f"{node.name}/dealt")
+    _, channels, *out = builder.shape(node.outputs[0])
+    _store(builder, node, builder.reshape(y, (n, *out, channels), _output_name(node)))
+
+
 CONVERTERS: dict[str, Converter] = {
     "AveragePool": pooling,
     "BatchNormalization": batch_normalisation,
     "Conv": convolution,
     "ConvTranspose": transposed_convolution,
+    "DepthToSpace": depth_and_space,
     "GlobalAveragePool": global_pooling,
     "GlobalMaxPool": global_pooling,
     "MaxPool": pooling,
     "Resize": resizing,
+    "SpaceToDepth": depth_and_space,
     "Upsample": resizing,
 }
 """Converter of each supported operator."""

@@ -181,6 +181,9 @@ class _Reader:
         if any(size < 0 for size in signature[1:]):
             raise ModelError(f"{self.name}: input '{port.name}' has the dynamic shape {tuple(signature)}; "
                              "export the model with fixed sizes (the batch may stay open)")
+        if not port.shape:
+            raise ModelError(f"{self.name}: input '{port.name}' must have a dimension for samples, not be a scalar; "
+                             "export the model with one")
         if port.dtype != "uint8":
             return self.tensor(index).name
         port = self.add(port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tflite
@@ -12,6 +12,9 @@ import tflite
 from ..errors import ModelError
 from ..graph import Tensor
 from .tflite_context import Context
+
+# Longest axis of which a GATHER lists the elements.
+MAX_INDICES = 1 << 16
 
 
 def _reshape(c: Context) -> None:
@@ -147,6 +150,7 @@ def _shape(c: Context) -> None:
 
 def _gather(c: Context) -> None:
     options = c.options(tflite.GatherOptions)
+    _short(c.y.shape)
     if options.BatchDims():
         raise c.unsupported("batch dimensions are not supported; export without them")
     axis, indices = c.axis(options.Axis()), c.parameter(1, "indices")
@@ -156,6 +160,56 @@ def _gather(c: Context) -> None:
         c.emit("GATHER", [c.x], axis=axis, indices=picked)
     else:
         c.emit("RESHAPE", [c.emit("GATHER", [c.x], c.temporary(shape, c.y), axis=axis, indices=picked)])
+
+
+def _gather_axes(c: Context, x: Tensor, indices: Sequence[np.ndarray]) -> None:
+    """Emit a GATHER of x along each axis whose `indices` are not its own."""
+    axes = [axis for axis, picked in enumerate(indices) if picked.tolist() != list(range(x.shape[axis]))]
+    for axis in axes:
+        shape = (*x.shape[:axis], len(indices[axis]), *x.shape[axis + 1:])
+        output = c.y if axis == axes[-1] else c.temporary(shape, x)
+        x = c.emit("GATHER", [x], output, axis=axis, indices=tuple(indices[axis].tolist()))
+    if not axes:
+        c.emit("RESHAPE", [x])
+
+
+def _short(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape whose axes may be listed element by element."""
+    if max(shape, default=1) > MAX_INDICES:
+        raise ValueError(f"shape {shape}")
+    return shape
+
+
+def _mirror_pad(c: Context) -> None:
+    mode: Literal["reflect", "symmetric"] = "symmetric" if c.options(tflite.MirrorPadOptions).Mode() else "reflect"
+    pairs = _pairs(c, 1, "paddings")
+    for size, pair in zip(c.x.shape, pairs, strict=True):
+        if not 0 <= min(pair) <= max(pair) <= size - (mode == "reflect"):
+            raise ModelError(f"{c.where}: paddings {pairs} must not exceed the image {c.x.shape}; export it again")
+    indices = [np.pad(np.arange(size), pair, mode=mode) for size, pair in zip(c.x.shape, pairs, strict=True)]
+    _gather_axes(c, c.x, indices)
+
+
+def _tile(c: Context) -> None:
+    counts = c.parameter(1, "multiples").ravel().tolist()
+    if tuple(count * size for count, size in zip(counts, c.x.shape, strict=True)) != _short(c.y.shape):
+        raise ValueError(f"multiples {counts}")
+    _gather_axes(c, c.x, [np.arange(count * size) % size for count, size in zip(counts, c.x.shape, strict=True)])
+
+
+def _broadcast_to(c: Context) -> None:
+    shape = (*(1,) * (len(c.y.shape) - len(c.x.shape)), *c.x.shape)
+    if np.broadcast_shapes(shape, _short(c.y.shape)) != c.y.shape:
+        raise ModelError(f"{c.where}: {c.x.shape} must broadcast to {c.y.shape}; export the model again")
+    x = c.x if shape == c.x.shape else c.emit("RESHAPE", [c.x], c.temporary(shape, c.x))
+    _gather_axes(c, x, [np.arange(size) if size == whole else np.zeros(whole, np.int64)
+                        for size, whole in zip(shape, c.y.shape, strict=True)])
+
+
+def _reverse(c: Context) -> None:
+    axes = {c.axis(axis) for axis in c.parameter(1, "axes").ravel().tolist()}
+    _part(c, [size - 1 if axis in axes else 0 for axis, size in enumerate(c.x.shape)], c.x.shape, c.y,
+          [-1 if axis in axes else 1 for axis in range(len(c.x.shape))])
 
 
 def _interleave(c: Context, split: Sequence[int], perm: Sequence[int]) -> None:
@@ -191,13 +245,16 @@ def _images(kind: str, edges: str) -> Callable[[Context], Any]:
 
 CONVERTERS: dict[str, Callable[[Context], Any]] = {
     "BATCH_TO_SPACE_ND": _images("BATCH_TO_SPACE_ND", "crops"),
+    "BROADCAST_TO": _broadcast_to,
     "DEPTH_TO_SPACE": _depth_to_space,
     "EXPAND_DIMS": _reshape,
     "GATHER": _gather,
+    "MIRROR_PAD": _mirror_pad,
     "PACK": _pack,
     "PAD": _pad,
     "PADV2": _pad_v2,
     "RESHAPE": _reshape,
+    "REVERSE_V2": _reverse,
     "SHAPE": _shape,
     "SLICE": _slice,
     "SPACE_TO_BATCH_ND": _images("SPACE_TO_BATCH_ND", "paddings"),
@@ -206,6 +263,7 @@ CONVERTERS: dict[str, Callable[[Context], Any]] = {
     "SPLIT_V": _split_v,
     "SQUEEZE": _reshape,
     "STRIDED_SLICE": _strided_slice,
+    "TILE": _tile,
     "TRANSPOSE": _transpose,
     "UNPACK": _unpack,
 }

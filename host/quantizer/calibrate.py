@@ -47,9 +47,19 @@ def assign(graph: Graph, ranges: Mapping[str, tuple[float, float]]) -> dict[str,
     chosen: dict[str, QuantParams] = {}
     for group in groups:
         kinds = [producer.kind for name in group if (producer := graph.producer(name)) and producer.kind in FIXED]
-        quant = FIXED[kinds[0]] if kinds else _covering([ranges[name] for name in group])
+        # What is clipped next need not be covered: saturation clips it.
+        kept = [name for name in group if not _clipped(graph, name)] or group
+        quant = FIXED[kinds[0]] if kinds else _covering([ranges[name] for name in kept])
         chosen |= dict.fromkeys(group, quant)
     return chosen
+
+
+def _clipped(graph: Graph, name: str) -> bool:
+    """Say whether all that reads a tensor is a MAXIMUM or MINIMUM with a constant."""
+    consumers = graph.consumers(name)
+    return bool(consumers) and name not in graph.outputs and all(
+        op.kind in ("MAXIMUM", "MINIMUM") and any(graph.tensors[other].data is not None for other in op.inputs)
+        for op in consumers)
 
 
 def _covering(ranges: list[tuple[float, float]]) -> QuantParams:

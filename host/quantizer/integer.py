@@ -165,6 +165,9 @@ class _Converter:
             common = wanted or max(filter(None, quants), key=lambda quant: quant.scale[0])
         assert common is not None, "a coded tensor is quantised"
         inputs = [self._requantised(name, common) for name in op.inputs]
+        if op.kind == "AVERAGE_POOL_2D" and target is not None and wanted != common and not np.any(op.attrs["pads"]):
+            self._weighted_average(op, inputs[0], target)
+            return
         if target is not None and wanted == common:
             self._emit(op.kind, inputs, target, op.attrs)
             self.coded[y] = target
@@ -172,6 +175,17 @@ class _Converter:
         held = self._add(f"{y}/int8", self.tensors[y].shape, common)
         self._emit(op.kind, inputs, held, op.attrs)
         self.coded[y] = held
+
+    def _weighted_average(self, op: Op, x: str, target: str) -> None:
+        """Average as a depthwise convolution, which rounds once although the scale changes."""
+        kh, kw = op.attrs["kernel"]
+        channels = self.tensors[x].shape[3]
+        weights = self._add(f"{op.outputs[0]}/weights", (1, kh, kw, channels),
+                            QuantParams((float(np.float32(1 / (kh * kw))),), (0,)),
+                            np.ones((1, kh, kw, channels), np.int8))
+        attrs = {key: op.attrs[key] for key in ("stride", "pads", "activation")}
+        self._emit("DEPTHWISE_CONV_2D", [x, weights], target, {**attrs, "dilation": (1, 1), "multiplier": 1})
+        self.coded[op.outputs[0]] = target
 
     def _operand(self, name: str) -> str:
         """Return the int8 tensor of float tensor or constant `name`."""

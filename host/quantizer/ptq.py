@@ -13,6 +13,7 @@ from ..graph import Graph
 from ..verify import verify
 from .calibrate import Arrays, annotate, assign, observe
 from .export import to_tflite
+from .flatten import absorb_transposes
 from .fuse import fuse
 from .integer import to_integer
 from .observers import observer_factory
@@ -82,7 +83,7 @@ def quantise(graph: Graph, samples: Sequence[Arrays], observer: str = "minmax", 
                 progress(done, len(samples))
 
     real = fuse(graph)
-    integer = to_integer(annotate(real, assign(real, observe(real, counted(), make))))
+    integer = absorb_transposes(to_integer(annotate(real, assign(real, observe(real, counted(), make)))))
     try:
         verify(integer)
     except GraphError as error:

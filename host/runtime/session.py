@@ -103,14 +103,16 @@ class Session:
         if self._closed:
             raise UsageError("session must be open to run, not closed; make another one")
         batch = batch_inputs(inputs, self.inputs)
-        samples = len(next(iter(batch.values())))
+        sizes = {info.name: info.batch for info in self.inputs}
+        samples = len(batch[self.inputs[0].name]) // self.inputs[0].batch
         measurement = self._measurement
         if measurement:
             measurement.restart()
         results: list[dict[str, np.ndarray]] = []
         start = time.perf_counter()
         for index in range(samples):
-            outputs, measured = self._executor.run({name: array[index : index + 1] for name, array in batch.items()})
+            outputs, measured = self._executor.run(
+                {name: array[index * sizes[name] : (index + 1) * sizes[name]] for name, array in batch.items()})
             results.append(outputs)
             if measurement:
                 measurement.add(measured)
@@ -119,7 +121,8 @@ class Session:
         seconds = time.perf_counter() - start
         self.last_report = (measurement.report(self.device, seconds) if measurement
                             else self._golden_report(samples, seconds))
-        stacked = {info.name: np.concatenate([result[info.name] for result in results]) for info in self.outputs}
+        stacked = {info.name: np.concatenate([np.atleast_1d(result[info.name]) for result in results])
+                   for info in self.outputs}
         return {info.name: info.to_real(stacked[info.name]) for info in self.outputs} if dequantize else stacked
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import architectures, digits
+from . import architectures, cluttered, digits
 from .layers import Layer
 from .seeded import build_seeded
 
@@ -51,6 +51,7 @@ def _seeded(architecture: Callable[..., Layer]) -> Entry:
 
 NETWORKS: dict[str, Entry] = {
     "digits": Entry("trained: handwritten digits, residual CNN", model=digits.model_path()),
+    "cluttered": Entry("trained: digits among clutter, depthwise-separable blocks", model=cluttered.model_path()),
     "resnet50": _seeded(architectures.resnet50),
     "mobilenet_v1": _seeded(architectures.mobilenet_v1),
     "mobilenet_v2": _seeded(architectures.mobilenet_v2),

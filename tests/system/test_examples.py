@@ -34,3 +34,10 @@ def test_ten_line_example_classifies(capsys: pytest.CaptureFixture[str]) -> None
     runpy.run_module("systolith.examples.classify")
 
     assert capsys.readouterr().out.count("classified as") == 10
+
+
+def test_cluttered_digits_are_classified(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_module("systolith.examples.cluttered")
+
+    out = capsys.readouterr().out
+    assert out.count("classified as") == 20 and int(out.splitlines()[-1].split()[0]) >= 18

@@ -20,7 +20,7 @@ from tests.unit.host.test_tflite_operators import batch_model, uint8_network
 QUICK = 8
 SWEEP = 50
 # The reference has no kernel for these, or only one on float32; SHAPE leaves no operator, EXP and NEG have unit tests.
-WITHOUT_REFERENCE = {"DEQUANTIZE", "EXP", "NEG", "REDUCE_MIN", "RELU_N1_TO_1", "SHAPE"}
+WITHOUT_REFERENCE = {"DEQUANTIZE", "EXP", "NEG", "REDUCE_MIN", "RELU_N1_TO_1", "REVERSE_V2", "SHAPE", "TILE"}
 
 Arrays = dict[str, np.ndarray]
 

@@ -14,10 +14,10 @@ from systolith.host.bench import networks, speed, suite
 from systolith.host.cli import main
 from systolith.host.devices.base import Accelerator, RunResult
 from systolith.host.errors import DeviceError, UsageError
-from systolith.host.report import Report
+from systolith.host.report import LayerReport, Report
 from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.models import zoo
-from systolith.models.zoo import digits
+from systolith.models.zoo import cluttered, digits
 from systolith.sim.speed import Speed, Workload, _with_start_event, measure
 from tests.shared_data import data_dir, shared_file
 
@@ -75,7 +75,9 @@ def test_networks_reports_digits_and_writes_all_measurements(
 
 
 def made(cycles: int | None, reference: int | None) -> networks.Result:
-    report = Report("a", "rtl", "edge", "0" * 16, 1, 12_501_632, cycles, 0.5, 100, 50, 0.1, 0.25)
+    layers = (LayerReport("c", "CONV_2D", "array", 12_501_632, cycles, 0.5),
+              LayerReport("s", "SOFTMAX", "cpu", 0, 0, None))
+    report = Report("a", "rtl", "edge", "0" * 16, 1, 12_501_632, cycles, 0.5, 100, 50, 0.1, 0.25, layers=layers)
     return networks.Result("a", "seeded", report, reference)
 
 
@@ -91,7 +93,7 @@ def test_table_and_csv_have_the_same_numbers(tmp_path: Path) -> None:
 
     cells = [list(column.cells) for column in shown.columns]
     assert [column[0] for column in cells] == ["a", "seeded", "12,501,632", "57,965", "50.0%", "84,942", "1.47", "100",
-                                               "50", "25.0%"]
+                                               "50", "25.0%", "1"]
     assert [cells[i][1] for i in (3, 5, 6)] == ["-"] * 3
     with (tmp_path / "t.csv").open() as file:
         first, second = csv.DictReader(file)
@@ -147,7 +149,9 @@ def test_every_network_of_the_suite_is_in_the_zoo() -> None:
 
 
 def test_unknown_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "network must be one of digits, ic_resnet8" in refusal(capsys, "bench", "networks", "--networks", "alexnet")
+    message = refusal(capsys, "bench", "networks", "--networks", "alexnet")
+
+    assert "network must be one of digits, cluttered, ic_resnet8" in message
 
 
 def test_impossible_output_is_refused_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,6 +165,12 @@ def test_samples_come_by_the_inputs_name_or_as_x(tmp_path: Path, name: str) -> N
     np.savez(tmp_path / "x.npz", **{name: samples, "labels": np.arange(3)} if name == "x" else {name: samples})
 
     assert networks.run_network(MODEL, tmp_path / "x.npz", 2, "sim", preset="tiny").samples == 2
+
+
+def test_network_with_depthwise_layers_computes_the_golden_bytes_on_sim() -> None:
+    report = networks.run_network(cluttered.model_path(), None, 2, "sim", preset="tiny")
+
+    assert [layer.unit for layer in report.layers if layer.op == "DEPTHWISE_CONV_2D"] == ["array"] * 5
 
 
 def test_too_few_samples_are_refused(tmp_path: Path) -> None:

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from systolith.host.devices.base import Accelerator, RunResult
+from systolith.host.devices.golden import execute_batch
 from systolith.host.devices.select import open_accelerator
-from systolith.host.errors import ConfigError, DeviceError, ProgramError, UsageError
+from systolith.host.errors import ConfigError, DeviceError, ProgramError, ShapeError, UsageError
+from systolith.host.frontends.tflite import read_tflite
 from systolith.host.graph import Graph, Op, QuantParams, Tensor
 from systolith.host.program import Binding, CpuStep, HwStep, Layer, Port, Program
 from systolith.host.runtime import Session
 from systolith.host.runtime.measurement import Measurement
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES, ErrorCode, Opcode, PoolMode, Unit, encode
+from tests.unit.host.test_tflite_operators import batch_model
 
 CONFIG = AcceleratorConfig.preset("tiny")
 QUANT = QuantParams((0.5,), (1,))
@@ -188,3 +191,16 @@ def test_options_that_do_not_go_together_are_refused(options: dict, error: type[
 def test_golden_is_no_accelerator() -> None:
     with pytest.raises(UsageError, match="must run on one of sim, rtl"):
         open_accelerator("golden", CONFIG, 4096)
+
+
+@pytest.mark.parametrize("device", ["golden", "sim"])
+def test_a_batch_that_the_model_declares_is_one_sample(device):
+    g = read_tflite(batch_model((4, 16)))
+    x = np.random.default_rng(0).integers(-128, 128, (12, 16)).astype(np.int8)
+    expected = execute_batch(g, {"x0": x})["y0"]
+    with Session(g, device, preset="tiny") as session:
+        for samples in (x, x.reshape(3, 4, 16)):
+            np.testing.assert_array_equal(session.run(samples)["y0"], expected)
+        assert session.last_report is not None and session.last_report.samples == 3
+        with pytest.raises(ShapeError, match="a multiple of 4 entries"):
+            session.run(x[:6])

@@ -100,6 +100,14 @@ def test_strided_slices_are_those_of_numpy(begin, end, stride, masks, index):
     np.testing.assert_array_equal(run(read_tflite(raw), x)[0], want)
 
 
+def test_tiling_and_reversing_are_those_of_numpy():
+    x = codes(2, 3, 4)
+    tiled = read_tflite(model("TILE", [x.shape, ints(2, 1, 3)], [(4, 3, 12)], {}))
+    np.testing.assert_array_equal(run(tiled, x)[0], np.tile(x, (2, 1, 3)))
+    reversed_ = read_tflite(model("REVERSE_V2", [x.shape, ints(-1, 0)], [x.shape], {}))
+    np.testing.assert_array_equal(run(reversed_, x)[0], x[::-1, :, ::-1])
+
+
 def test_a_shape_that_the_model_computes_is_a_constant():
     b = TFLiteBuilder()
     quant = {"scale": 0.5, "zero_point": 1}
@@ -232,6 +240,17 @@ def test_a_batch_that_the_model_declares_is_one_sample():
     np.testing.assert_array_equal(whole[64:], run(g, x[64:])[0])
     with pytest.raises(ShapeError, match="number"):
         execute_batch(g, {"x0": x[:65]})
+
+
+def test_scalar_results_are_stacked():
+    g = read_tflite(model("REDUCE_MAX", [(2, 3), ints(0, 1)], [()], {}))
+    x = codes(4, 3)
+    assert execute_batch(g, {"x0": x})["y0"].tolist() == [x[:2].max(), x[2:].max()]
+
+
+def test_a_scalar_input_is_refused():
+    with pytest.raises(ModelError, match="'x0' must have a dimension for samples"):
+        read_tflite(model("RELU", [()], [()]))
 
 
 # Changes of the dtype.

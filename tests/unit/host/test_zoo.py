@@ -67,7 +67,7 @@ def test_zoo_writes_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(("args", "message"), [
     (("gemm",), "gemm must have a file to be written to; add -o gemm.tflite"),
     (("-o", "{tmp}/x.tflite"), "must be given the name of a network"),
-    (("alexnet", "-o", "{tmp}/x.tflite"), "network must be one of digits, resnet50"),
+    (("alexnet", "-o", "{tmp}/x.tflite"), "network must be one of digits, cluttered, resnet50"),
     (("gemm", "-o", "{tmp}/none/x.tflite"), "create it"),
     (("gemm", "-o", "{tmp}"), "must be a file, not a folder"),
     (("gemm", "-o", "{tmp}/x.tflite", "--set", "n"), "setting must be KEY=VALUE, not 'n'"),

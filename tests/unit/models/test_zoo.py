@@ -126,7 +126,7 @@ def test_description_of_the_file_names_the_options() -> None:
 
 
 @pytest.mark.parametrize(("name", "options", "message"), [
-    ("alexnet", {}, "network must be one of digits, resnet50, .*, not 'alexnet'"),
+    ("alexnet", {}, "network must be one of digits, cluttered, resnet50, .*, not 'alexnet'"),
     ("gemm", {"size": 3}, "option of gemm must be one of n, seed, not 'size'"),
     ("gemm", {"n": 0}, "n of gemm must be a positive integer, not 0"),
     ("gemm", {"n": 2.5}, "n of gemm must be a positive integer, not 2.5"),
