@@ -234,7 +234,7 @@ def isa_tables() -> dict[str, str]:
     """
     tables = {"header": field_table(HEADER, 0, _HEADER)}
     tables |= {opcode.name.lower(): field_table(BODIES[opcode], HEADER_BITS, _FIELDS[opcode])
-               for opcode in Opcode if opcode != Opcode.STORE}
+               for opcode in Opcode if opcode not in (Opcode.STORE, Opcode.MUL)}  # as LOAD and ADD
     for whole, described in ((Opcode, _OPCODES), (ErrorCode, _ERRORS), (Csr, _REGISTERS), (Control, _CONTROL),
                              (Status, _STATUS), (Counter, _COUNTERS)):
         _check_complete(whole, described)

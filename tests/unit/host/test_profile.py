@@ -61,9 +61,9 @@ def test_layers_share_the_run_without_gap_or_overlap() -> None:
 
 def test_vector_layer_pays_only_for_what_the_array_does_not_hide() -> None:
     code = [
-        encode(Opcode.COMPUTE, tiles=1, out_h=1, out_w=10),
+        encode(Opcode.COMPUTE, groups=1, tiles=1, out_h=1, out_w=10),
         encode(Opcode.POOL),
-        encode(Opcode.COMPUTE, tiles=1, out_h=1, out_w=10),
+        encode(Opcode.COMPUTE, groups=1, tiles=1, out_h=1, out_w=10),
         encode(Opcode.STORE),
     ]
     table = InstructionTable.of(b"".join(code), [0, 1, 2, 3], CONFIG)

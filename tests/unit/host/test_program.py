@@ -13,6 +13,7 @@ import pytest
 from systolith.host.compiler import compile_graph
 from systolith.host.disasm import disassemble, format_instruction
 from systolith.host.errors import ProgramError
+from systolith.host.graph import QuantParams
 from systolith.host.program import FORMAT_VERSION, MAGIC, CpuStep, Program, is_program
 from systolith.host.stats import layer_stats
 from systolith.hw.config import AcceleratorConfig
