@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnxruntime.quantization import QuantFormat, QuantType
 
 from systolith.host.devices.golden import execute
-from systolith.host.errors import ModelError, UnsupportedOperatorError, UsageError
+from systolith.host.errors import ModelError, SystolithError, UnsupportedOperatorError, UsageError
 from systolith.host.frontends import read_model
 from systolith.host.frontends.onnx import read_onnx
 from systolith.host.graph import Graph
@@ -269,6 +270,30 @@ def test_truncated_file_is_one_line(length: int, tmp_path: Path) -> None:
     with pytest.raises((ModelError, UnsupportedOperatorError)) as error:
         read_model(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_contradictory_model_is_one_line(seed: int, tmp_path: Path) -> None:
+    path = onnx_models.quantise(_network(tmp_path / "m.onnx"), [{"x": _values(0, 1, 3, 8, 8)}],
+                                list(QuantFormat)[seed % 2])
+    rng, proto = np.random.default_rng(seed), onnx.load(path)
+    node = proto.graph.node[int(rng.integers(len(proto.graph.node)))]
+    constant = proto.graph.initializer[int(rng.integers(len(proto.graph.initializer)))]
+    damage = seed // 2 % 4
+    if damage == 0:
+        node.input[int(rng.integers(len(node.input)))] = constant.name
+    elif damage == 1:
+        del node.input[-1]
+    elif damage == 2 and constant.dims:
+        constant.dims[0] = int(rng.integers(0, 5))
+    else:
+        for attribute in node.attribute:
+            attribute.i = int(rng.integers(-3, 9))
+    onnx.save(proto, path)
+    try:
+        read_onnx(path)
+    except SystolithError as error:
+        assert "\n" not in str(error)
 
 
 def test_absent_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
