@@ -63,6 +63,7 @@ def cli() -> None:
 
     \b
     Examples:
+      systolith quantize model.onnx -o model.tflite --calibration x.npy
       systolith info model.tflite
       systolith compile model.tflite -o model.sysl --preset ulx3s
       systolith run model.sysl --input x.npy --output y.npy --report report.json
@@ -85,7 +86,7 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
     """
     graph = load_network(model)
     if not isinstance(graph, Graph):
-        raise UsageError(f"{model} must be a model, not a compiled program; give the .tflite file")
+        raise UsageError(f"{model} must be a model, not a compiled program; give the .tflite or .onnx file")
     check_writable(output)
     program = compile_graph(graph, configuration(preset, settings))
     program.save(output)

@@ -13,7 +13,7 @@ from ..quantparams import parameters
 from ..verify import verify
 from . import onnx_ops, onnx_quant, onnx_windows
 from .onnx_layout import UNSIGNED_OFFSET, GraphBuilder
-from .onnx_model import OnnxModel, load
+from .onnx_model import CORRUPT, OnnxModel, load
 
 CONVERTERS = {**onnx_ops.CONVERTERS, **onnx_quant.CONVERTERS, **onnx_windows.CONVERTERS}
 """Converter of each supported operator."""
@@ -35,13 +35,13 @@ def read_onnx(path: str | Path) -> Graph:
         raise UnsupportedOperatorError(
             f"{real.name}: the model is not quantised; quantise it first: "
             f"systolith quantize {Path(path).name} -o {real.name}.tflite --calibration X.npy")
-    graph = absorb_transposes(to_integer(fuse(real)))
     try:
+        graph = absorb_transposes(to_integer(fuse(real)))
         verify(graph)
         for op in graph.ops:
             parameters(graph, op)
-    except (GraphError, ValueError) as error:
-        raise ModelError(f"{graph.name}: the model contradicts itself: {error}") from error
+    except (GraphError, *CORRUPT) as error:
+        raise ModelError(f"{real.name}: the model contradicts itself: {error}") from error
     return graph
 
 
@@ -59,7 +59,7 @@ def read_onnx_real(path: str | Path) -> Graph:
             f"{model.name}: unsupported: {found}; supported operators are {', '.join(sorted(CONVERTERS))}")
     try:
         return _convert(model)
-    except (KeyError, IndexError, ValueError) as error:
+    except CORRUPT as error:
         raise ModelError(f"{model.name}: the model contradicts itself: {error}; export it again") from error
 
 

@@ -22,6 +22,9 @@ except ModuleNotFoundError:  # an optional dependency; `load` says how to get it
 
 MAX_CONSTANT_BYTES = 1 << 30  # of one folded constant; more is a mistake in the file
 
+#: What a model whose parts do not fit together makes NumPy and Python raise.
+CORRUPT = (AttributeError, IndexError, KeyError, MemoryError, OverflowError, TypeError, ValueError, ZeroDivisionError)
+
 _DTYPES = {"float32", "uint8", "int8", "int32", "int64"}
 
 
@@ -78,7 +81,10 @@ def load(path: Path) -> OnnxModel:
     except Exception as error:  # protobuf and the checker raise classes of their own, which are not all public
         raise ModelError(f"{path.name}: not a valid ONNX model ({_first_line(error)}); export it again") from error
     from .onnx_qoperator import expand
-    return _Loader(path.stem, expand(proto)).model()
+    try:
+        return _Loader(path.stem, expand(proto)).model()
+    except CORRUPT as error:
+        raise ModelError(f"{path.name}: the file is corrupt ({_first_line(error)}); export it again") from error
 
 
 class _Loader:

@@ -119,9 +119,11 @@ class _Converter:
             self._emit(op.kind, [self.coded[name] for name in data], op.outputs[0], op.attrs)
             return True
         target = self._target(op.outputs[0])
-        if target is None or op.kind in FLOAT_ONLY or self._fixed_otherwise(op, target):
+        if target is None or op.kind in FLOAT_ONLY:
             return False
         inputs = [self._operand(name) for name in data]
+        if op.kind in FIXED and self._fixed_otherwise(op, target):
+            return self._rescaled_function(op, inputs, target)
         if op.kind in CHANNEL_AXIS:
             inputs += self._parameters(op, self.tensors[inputs[0]].scale)
         self._emit(op.kind, inputs, target, op.attrs)
@@ -129,11 +131,24 @@ class _Converter:
         return True
 
     def _fixed_otherwise(self, op: Op, target: str) -> bool:
-        """Say whether the reference fixes another output quantisation than the graph has: then reals are exact."""
-        fixed, quant = FIXED.get(op.kind), self.tensors[target].quant
-        if fixed is None or quant is None:
+        """Say whether the reference fixes another output quantisation than the graph has."""
+        fixed, held = FIXED[op.kind], self.tensors[target]
+        return abs(held.scale / fixed.scale[0] - 1) > 1e-6 or held.zero_point != fixed.zero_point[0]
+
+    def _rescaled_function(self, op: Op, inputs: list[str], target: str) -> bool:
+        """Append the function with the reference's output scale and bring the result to the graph's.
+
+        Where that is finer, or for a softmax, which sums errors, the function stays on reals; then return False.
+        """
+        fixed = FIXED[op.kind]
+        if op.kind == "SOFTMAX" or self.tensors[target].scale < fixed.scale[0]:
             return False
-        return abs(quant.scale[0] / fixed.scale[0] - 1) > 1e-6 or quant.zero_point != fixed.zero_point
+        (y,) = op.outputs
+        held = self._add(f"{y}/fixed", self.tensors[y].shape, fixed)
+        self._emit(op.kind, inputs, held, op.attrs)
+        self._emit("QUANTIZE", [held], target)
+        self.coded[y] = target
+        return True
 
     def _target(self, y: str) -> str | None:
         """Return the int8 tensor that is to hold the float tensor `y`, None where it is needed as it is."""

@@ -82,8 +82,11 @@ def quantise(graph: Graph, samples: Sequence[Arrays], observer: str = "minmax", 
             if progress:
                 progress(done, len(samples))
 
-    real = fuse(graph)
-    integer = absorb_transposes(to_integer(annotate(real, assign(real, observe(real, counted(), make)))))
+    try:
+        real = fuse(graph)
+        integer = absorb_transposes(to_integer(annotate(real, assign(real, observe(real, counted(), make)))))
+    except (IndexError, ValueError) as error:  # NumPy's: the float graph was not verified
+        raise ModelError(f"{graph.name}: the model contradicts itself: {error}; export it again") from error
     try:
         verify(integer)
     except GraphError as error:
