@@ -91,7 +91,7 @@ def changed(program: Program, place: int, header: dict[str, int], **body: int) -
 
 A, F = ErrorCode.ADDRESS, ErrorCode.FIELD
 WRONG_FIELDS = [
-    pytest.param(A, Opcode.LOAD, {"buffer": 0}, {"local": CONFIG.act_words - 1, "row_words": 2}, id="load-act"),
+    pytest.param(A, Opcode.LOAD, {"buffer": 0}, {"local": CONFIG.act_words - 1, "row_words": 2, "pitch": 0}, id="load-act"),
     pytest.param(A, Opcode.LOAD, {"buffer": 1}, {"local": CONFIG.wgt_words - 1, "row_words": 2}, id="load-wgt"),
     pytest.param(A, Opcode.LOAD, {"buffer": 2}, {"local": CONFIG.param_words - 1, "row_words": 2}, id="load-param"),
     pytest.param(A, Opcode.LOAD, {}, {"dram": 2}, id="load-misaligned"),
@@ -134,7 +134,7 @@ def test_wrong_field_stops_the_core_at_its_instruction(program: Program, expecte
     np.testing.assert_array_equal(run(program, device), expected)
 
 
-@pytest.mark.parametrize("opcode", [0x00, 0x11, 0x33, 0xFF])
+@pytest.mark.parametrize("opcode", [0x00, 0x11, 0x35, 0xFF])
 def test_opcode_that_does_not_exist(program: Program, expected: np.ndarray, device: Accelerator, opcode: int) -> None:
     place = address(program, Opcode.REQUANT)
 
