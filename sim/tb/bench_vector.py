@@ -235,7 +235,8 @@ async def all_kinds_follow_each_other(dut):
     tb = TB(dut)
     await tb.start()
     for _ in range(tb.params["batches"]):
-        kinds = (tb.requant, tb.add, tb.mul, lambda: tb.table(reload=True), lambda: tb.pool(tb.rng.choice([*PoolMode]))[0])
+        kinds = (tb.requant, tb.add, tb.mul, lambda: tb.table(reload=True),
+                 lambda: tb.pool(tb.rng.choice([*PoolMode]))[0])
         await tb.run([tb.rng.choice((tb.requant, *kinds))() for _ in range(6)])
 
 

@@ -12,7 +12,8 @@ from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS, TABLE_ENTRIES, PoolMode
 from ...hw.lines import LINE_READ_LATENCY
 
 __all__ = ["PADDING_KINDS", "Window", "random_add", "random_compute", "random_filter", "random_multiplier",
-           "random_pair", "random_params", "random_pool", "random_requant", "random_table", "random_tile", "random_window", "words_back"]
+           "random_pair", "random_params", "random_pool", "random_requant", "random_table", "random_tile",
+           "random_window", "words_back"]
 
 PADDING_KINDS = ("none", "border", "outside")
 _ADDRESS_SPACE = 1 << 20

@@ -91,7 +91,8 @@ def changed(program: Program, place: int, header: dict[str, int], **body: int) -
 
 A, F = ErrorCode.ADDRESS, ErrorCode.FIELD
 WRONG_FIELDS = [
-    pytest.param(A, Opcode.LOAD, {"buffer": 0}, {"local": CONFIG.act_words - 1, "row_words": 2, "pitch": 0}, id="load-act"),
+    pytest.param(A, Opcode.LOAD, {"buffer": 0}, {"local": CONFIG.act_words - 1, "row_words": 2, "pitch": 0},
+                 id="load-act"),
     pytest.param(A, Opcode.LOAD, {"buffer": 1}, {"local": CONFIG.wgt_words - 1, "row_words": 2}, id="load-wgt"),
     pytest.param(A, Opcode.LOAD, {"buffer": 2}, {"local": CONFIG.param_words - 1, "row_words": 2}, id="load-param"),
     pytest.param(A, Opcode.LOAD, {}, {"dram": 2}, id="load-misaligned"),

@@ -13,6 +13,7 @@ from systolith.host.graph import Graph, QuantParams
 from systolith.host.passes import (
     fuse_dilation,
     fuse_pad,
+    remove_copies,
     remove_reshapes,
     remove_unused,
     run_passes,
@@ -218,6 +219,14 @@ def test_operators_that_no_output_depends_on_disappear():
               [op("RESHAPE", "x", "a"), op("ADD", "a a", "b", activation="NONE"), op("RESHAPE", "x", "y")])
     assert [each.outputs for each in remove_unused(g).ops] == [("y",)]
     assert remove_unused(replace(g, outputs=("b", "y"))).ops == g.ops
+
+
+def test_a_quantize_between_equal_quantisations_is_read_through():
+    other = replace(act("b", 1, 4), quant=QuantParams((0.25,), (3,)))
+    g = graph([act("x", 1, 4), act("a", 1, 4), other, act("c", 1, 4), act("y", 1, 4)],
+              [op("QUANTIZE", "x", "a"), op("QUANTIZE", "a", "b"), op("QUANTIZE", "b", "c"), op("QUANTIZE", "c", "y")])
+    assert [(each.inputs, each.outputs) for each in remove_copies(g).ops] == [
+        (("x",), ("b",)), (("b",), ("c",)), (("c",), ("y",))]
 
 
 def test_a_pass_that_breaks_the_graph_is_caught():

@@ -30,8 +30,8 @@ def convolution() -> bytes:
         encode(Opcode.COMPUTE, {"rd_banks": 1, "wait_load": 2}, **image, in_base=-(SIZE + 1) % (1 << 20), tap_x=1,
                tap_y=SIZE, iy0=-1, ix0=-1, stride_x=1, stride_y=1, dil_x=1, dil_y=1, kw=3, kh=3, blocks=1, tiles=9,
                groups=1, fill=-5),
-        encode(Opcode.REQUANT, {"wr_banks": 2, "wait_load": 3, "wait_compute": 1}, groups=1, dst=CONFIG.bank_words, dst_step_x=1,
-               dst_step_y=SIZE, out_h=SIZE, out_w=SIZE, zp=3, lo=-128, hi=127),
+        encode(Opcode.REQUANT, {"wr_banks": 2, "wait_load": 3, "wait_compute": 1}, groups=1, dst=CONFIG.bank_words,
+               dst_step_x=1, dst_step_y=SIZE, out_h=SIZE, out_w=SIZE, zp=3, lo=-128, hi=127),
         encode(Opcode.STORE, {"rd_banks": 2, "wait_vector": 1}, dram=OUT, local=CONFIG.bank_words, rows=1,
                row_words=SIZE * SIZE),
     ])
