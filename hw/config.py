@@ -36,7 +36,7 @@ class AcceleratorConfig:
     """
 
     rows: int = _option(16, "array rows = columns = bytes per word", 2, 64, power_of_two=True)
-    act_kib: int = _option(128, "activation buffer, KiB", 1, 4096, power_of_two=True)
+    act_kib: int = _option(256, "activation buffer, KiB", 1, 4096, power_of_two=True)
     act_banks: int = _option(4, "activation buffer banks, each with one read and one write port", 2, 8,
                              power_of_two=True)
     wgt_kib: int = _option(64, "weight buffer, KiB", 1, 4096, power_of_two=True)

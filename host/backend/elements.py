@@ -48,7 +48,7 @@ def add_instructions(layer: int, fields: AddFields, tile: Rect, blocks: tuple[in
 def _element(layer: int, body: dict[str, int], tile: Rect, blocks: tuple[int, int], views: dict[str, View],
              size: tuple[int, int], steps: dict[str, tuple[int, int]]) -> Instruction:
     h, w = size
-    places = {}
+    places: dict[str, int] = {}
     for name, view in views.items():
         step_y, step_x = steps[name]
         places |= {name: view.address(tile.y0, tile.x0, blocks[0]), f"{name}_step_x": step_x if w > 1 else 0,

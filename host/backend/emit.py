@@ -77,7 +77,7 @@ class Emitter:
         if position not in plan.slots:
             return View(self._plan.resident[storage], image.w, image.plane), False
         rect = layer.needs(position, band.rect)
-        first, count = layer.blocks(position, band.first, band.count)
+        first, count = layer.blocks(position, band.first, band.blocks)
         key, (before, slot) = (rect, first, count), held.get(position, (None, -1))
         if key != before:
             slot = (slot + 1) % plan.bands.slots
@@ -93,7 +93,7 @@ class Emitter:
 
     def _move(self, opcode: Opcode, layer: Layer, position: int, band: Band, view: View) -> None:
         storage, image = layer.output if position < 0 else layer.inputs[position]
-        rect, blocks = layer.needs(position, band.rect), layer.blocks(position, band.first, band.count)
+        rect, blocks = layer.needs(position, band.rect), layer.blocks(position, band.first, band.blocks)
         self.instructions += self._transfers.move(opcode, self._layer, storage, image, rect, blocks, view)
 
     def _arrive(self, layer: Layer, out: Rect) -> None:
@@ -108,7 +108,7 @@ class Emitter:
         part = piece.rect.clip(band.rect)
         if not part.pixels:
             return
-        for tile, block in product(tiles(part, _VECTOR_WORDS), range(band.first, band.first + band.count)):
+        for tile, block in product(tiles(part, _VECTOR_WORDS), range(band.first, band.first + band.blocks)):
             self._arrive(layer, tile)
             iy0, ix0 = tile.y0 * window.sy - window.top, tile.x0 * window.sx - window.left
             body = {
@@ -131,8 +131,8 @@ class Emitter:
         fields = add_fields(layer.params, layer.clamp)
         for tile in tiles(band.rect, _TILE_PIXELS):
             count = max(1, _VECTOR_WORDS // tile.pixels)
-            for first in range(band.first, band.first + band.count, count):
+            for first in range(band.first, band.first + band.blocks, count):
                 self._arrive(layer, tile)
-                blocks = first, min(count, band.first + band.count - first)
+                blocks = first, min(count, band.first + band.blocks - first)
                 self.instructions += add_instructions(self._layer, fields, tile, blocks, (sources[0], sources[1]),
                                                       target)

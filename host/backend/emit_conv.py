@@ -69,7 +69,7 @@ class ConvEmitter:
     def _groups(self, band: Band, pixels: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges (first, count) of output blocks that one instruction covers."""
         constants, sources = self._constants, self._layer.sources
-        first, end = band.first, band.first + band.count
+        first, end = band.first, band.first + band.blocks
         while first < end:
             most = min(constants.group, self._config.acc_half // pixels, end - first, constants.shared(first))
             count = 1

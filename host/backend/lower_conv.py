@@ -48,7 +48,7 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
 
 def _own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
     """Return (sources, tiles) without the input blocks that an output block has no weights for."""
-    used = tiles.any(axis=(1, 2, 4, 5))
+    used = np.any(tiles != 0, axis=(1, 2, 4, 5)).reshape(len(tiles), -1)
     total = used.shape[1]
     spans = [(int(row.argmax()), total - int(row[::-1].argmax())) if row.any() else (0, 1) for row in used]
     count = max(high - low for low, high in spans)

@@ -14,11 +14,11 @@ _LEAST_PIXELS = 64
 
 
 class Band(NamedTuple):
-    """Part of a layer's output: the pixels `rect` of `count` channel blocks from `first` on."""
+    """Part of a layer's output: the pixels `rect` of `blocks` channel blocks from `first` on."""
 
     rect: Rect
     first: int
-    count: int
+    blocks: int
 
 
 @dataclass(frozen=True)
