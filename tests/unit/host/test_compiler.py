@@ -199,7 +199,8 @@ def test_grouped_convolution_equals_golden():
 
 def softmax_in_the_middle() -> Graph:
     probability = QuantParams((1 / 256,), (-128,))
-    tensors = [act("s", 1, 2, 2, 8, quant=probability), *(act(name, 1, 2, 2, 8) for name in "xrqy")]
+    tensors = [act("s", 1, 2, 2, 8, quant=probability), act("x", 1, 2, 2, 8, quant=QuantParams((0.25,), (3,))),
+               *(act(name, 1, 2, 2, 8) for name in "rqy")]
     ops = [op("QUANTIZE", "x", "r"), op("SOFTMAX", "r", "s", beta=1.0), op("QUANTIZE", "s", "q"),
            op("ADD", "r q", "y", activation="NONE")]
     return graph(tensors, ops)
