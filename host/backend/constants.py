@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -13,7 +14,8 @@ from .layers import ConvLayer
 
 # Longest run of words that one load can fetch.
 MAX_RUN = (1 << 16) - 1
-# Cycles of the array that one instruction may take for the sake of fewer instructions.
+# Pixels, in all, and cycles of the array that one instruction may take for the sake of fewer instructions.
+_GROUP_PIXELS = 128
 _GROUP_CYCLES = 512
 # Weights of several output blocks share a load up to this many words: fewer instructions, yet an early start.
 _GROUP_WORDS = 256
@@ -56,11 +58,20 @@ class ConvConstants:
     Attributes:
         group: output blocks that one instruction may cover.
         passes: sub-kernels of each output block; more than one when its weights exceed half the weight buffer.
-        weight_group, param_group: output blocks that share one load.
         weight_words: words of all weights.
+        block_words: words of the weights of an output block.
+        param_group: output blocks whose parameters share one load.
+
+    Args:
+        layer: the layer.
+        config: configuration of the core.
+        pool: where the constants go.
+        pixels: of the largest tile.
+        ends: nothing follows whose loads could overlap with the last compute, so that its weights come in small chunks.
     """
 
-    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool, pixels: int) -> None:
+    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool, pixels: int,
+                 ends: bool) -> None:
         self._rows = config.rows
         blocks, kh, kw, inputs = layer.weights.shape[:4]
         self.passes = sub_kernels(kh, kw, inputs, min(config.wgt_words // 2, MAX_RUN) // config.rows)
@@ -68,9 +79,9 @@ class ConvConstants:
         self.weight_words = blocks * self.block_words
         most = config.wgt_words // 2 // self.block_words if len(self.passes) == 1 else 1
         cycles = self.passes[0].tiles * pass_cycles(config, pixels)
-        self.group = max(1, min(most, config.acc_half // pixels, _GROUP_CYCLES // cycles, blocks))
+        self.group = max(1, min(most, _GROUP_PIXELS // pixels, _GROUP_CYCLES // cycles, blocks))
         shared = _GROUP_WORDS // self.block_words // self.group * self.group
-        self.weight_group = max(self.group, min(shared, most))
+        self._firsts = _chunks(blocks, max(self.group, min(shared, most)), ends and pixels <= config.rows)
         self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
         self.output_blocks = blocks
         self._params = pool.add(layer.params.tobytes())
@@ -80,12 +91,12 @@ class ConvConstants:
 
     def shared(self, block: int) -> int:
         """Return how many output blocks from `block` on share its loads."""
-        return min(group - block % group for group in (self.weight_group, self.param_group))
+        return min(self._chunk(block)[1], self.param_group - block % self.param_group + block) - block
 
     def weights(self, block: int, number: int) -> tuple[int, int, int]:
         """Return (first output block, DRAM offset, words) of the load with sub-kernel `number` of `block`."""
-        first = block // self.weight_group * self.weight_group
-        words = (min(first + self.weight_group, self.output_blocks) - first) * self.block_words
+        first, end = self._chunk(block)
+        words = (end - first) * self.block_words
         offset = self._weights + first * self.block_words * self._rows
         if len(self.passes) > 1:
             words = self.passes[number].tiles * self._rows
@@ -97,6 +108,20 @@ class ConvConstants:
         first = block // self.param_group * self.param_group
         count = min(first + self.param_group, self.output_blocks) - first
         return first, self._params + first * PARAM_WORDS * self._rows, count * PARAM_WORDS
+
+    def _chunk(self, block: int) -> tuple[int, int]:
+        """Return the range [first, end) of output blocks whose weights share a load with those of `block`."""
+        place = bisect(self._firsts, block)
+        return self._firsts[place - 1], [*self._firsts, self.output_blocks][place]
+
+
+def _chunks(blocks: int, size: int, taper: bool) -> list[int]:
+    """Return the first of each chunk of at most `size` blocks; with `taper` the last ones shrink to one block."""
+    firsts, first = [], 0
+    while first < blocks:
+        firsts.append(first)
+        first += min(size, max(1, (blocks - first) // 4)) if taper else size
+    return firsts
 
 
 def sub_kernels(kh: int, kw: int, blocks: int, most: int) -> tuple[SubKernel, ...]:

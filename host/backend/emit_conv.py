@@ -38,11 +38,11 @@ class ConvEmitter:
         self._half = 0
         self._most = min(config.acc_half, max(4 * config.rows, _TILE_PIXELS))
 
-    def begin(self, number: int, layer: ConvLayer) -> None:
-        """Start `layer`, whose index in the program is `number`."""
+    def begin(self, number: int, layer: ConvLayer, ends: bool) -> None:
+        """Start `layer`, whose index in the program is `number`; it may be what the step `ends` with."""
         self._number, self._layer = number, layer
         pixels = min(layer.output.image.plane, self._most)
-        self._constants = ConvConstants(layer, self._config, self._pool, pixels)
+        self._constants = ConvConstants(layer, self._config, self._pool, pixels, ends)
         self._sum: AddFields | None = None
         if layer.sum:
             fields = add_fields(layer.sum.params, layer.sum.clamp)

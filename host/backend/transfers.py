@@ -11,8 +11,9 @@ from .instruction import Instruction, Region, Space
 from .layers import Storage
 from .layout import Image, Rect, View
 
-# Words of one store of a tensor that stays on chip: early ones overlap with what is still computed.
+# Words of one store of a tensor that stays on chip: early ones overlap with what is still computed, few are cheap.
 _STORE_WORDS = 256
+_LEAST_STORE = 16
 # Smallest load, in words, of an input that arrives piece by piece.
 _ARRIVAL_WORDS = 128
 
@@ -76,13 +77,12 @@ class Transfers:
         self._arrived[storage] = done
 
     def store_all(self, layer: int, storage: str, image: Image, base: int) -> Iterator[Instruction]:
-        """Store a tensor that stays on chip, from `base` on, in pieces of a plane."""
-        flat = Image(1, image.plane, image.blocks)
-        for block in range(image.blocks):
-            for x in range(0, image.plane, _STORE_WORDS):
-                rect = Rect(0, 1, x, min(x + _STORE_WORDS, image.plane))
-                yield from self.move(Opcode.STORE, layer, storage, flat, rect, (block, 1),
-                                     View(base, image.plane, image.plane))
+        """Store a tensor that stays on chip, from `base` on, piece by piece."""
+        flat = Image(1, image.words, 1)
+        size = min(_STORE_WORDS, max(_LEAST_STORE, image.words // 4))
+        for x in range(0, image.words, size):
+            rect = Rect(0, 1, x, min(x + size, image.words))
+            yield from self.move(Opcode.STORE, layer, storage, flat, rect, (0, 1), View(base, image.words, image.words))
 
     def _transfer(self, opcode: Opcode, layer: int, dram: int, dram_stride: int, local: int, local_stride: int,
                   rows: int, row_words: int, **gather: int) -> Instruction:

@@ -161,9 +161,23 @@ def test_no_load_of_weights_exceeds_half_the_weight_buffer(wgt_kib, taps):
     wide = ConvLayer("y", (Operand("x", image),), Operand("y", Image(4, 4, outputs)), Window(1, taps), Clamp(0),
                      np.zeros((outputs, 1, taps, 1, rows, rows), np.int8), np.zeros((outputs, 9, rows), np.uint8),
                      fill=0, sources=(0,) * outputs)
-    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=16)
+    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=16, ends=False)
     loads = [constants.weights(block, number)[2] for block in range(outputs) for number in range(len(constants.passes))]
     assert max(loads) <= config.wgt_words // 2
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_last_weights_of_a_step_come_in_small_chunks(ends):
+    config, outputs, image = AcceleratorConfig.preset("edge"), 40, Image(1, 1, 8)
+    rows = config.rows
+    dense = ConvLayer("y", (Operand("x", image),), Operand("y", Image(1, 1, outputs)), POINTWISE, Clamp(0),
+                      np.zeros((outputs, 1, 1, 8, rows, rows), np.int8), np.zeros((outputs, 9, rows), np.uint8),
+                      fill=0, sources=(0,) * outputs)
+    constants = ConvConstants(dense, config, ConstantPool(rows), pixels=1, ends=ends)
+    blocks = [constants.shared(block) for block in range(outputs)]
+    loads = {constants.weights(block, 0) for block in range(outputs)}
+    assert sum(words for _, _, words in loads) == outputs * constants.block_words
+    assert blocks[0] == constants.group and (blocks[-4:] == [1] * 4) == ends
 
 
 @pytest.mark.parametrize("budget", [20, 100, 200, 400, 800])
