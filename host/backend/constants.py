@@ -15,7 +15,7 @@ from .layers import ConvLayer
 # Longest run of words that one load can fetch.
 MAX_RUN = (1 << 16) - 1
 # Pixels, in all, and cycles of the array that one instruction may take for the sake of fewer instructions.
-_GROUP_PIXELS = 128
+_GROUP_PIXELS = 32
 _GROUP_CYCLES = 512
 # Weights of several output blocks share a load up to this many words: fewer instructions, yet an early start.
 _GROUP_WORDS = 256
@@ -67,11 +67,12 @@ class ConvConstants:
         config: configuration of the core.
         pool: where the constants go.
         pixels: of the largest tile.
-        ends: nothing follows whose loads could overlap with the last compute, so that its weights come in small chunks.
+        starts: nothing comes before whose compute could overlap with the first loads, which are therefore small.
+        ends: nothing follows whose loads could overlap with the last compute: the last loads are small, too.
     """
 
-    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool, pixels: int,
-                 ends: bool) -> None:
+    def __init__(self, layer: ConvLayer, config: AcceleratorConfig, pool: ConstantPool, pixels: int, *,
+                 starts: bool = False, ends: bool = False) -> None:
         self._rows = config.rows
         blocks, kh, kw, inputs = layer.weights.shape[:4]
         self.passes = sub_kernels(kh, kw, inputs, min(config.wgt_words // 2, MAX_RUN) // config.rows)
@@ -81,7 +82,8 @@ class ConvConstants:
         cycles = self.passes[0].tiles * pass_cycles(config, pixels)
         self.group = max(1, min(most, _GROUP_PIXELS // pixels, _GROUP_CYCLES // cycles, blocks))
         shared = _GROUP_WORDS // self.block_words // self.group * self.group
-        self._firsts = _chunks(blocks, max(self.group, min(shared, most)), ends and pixels <= config.rows)
+        size = self.group if starts else max(self.group, min(shared, most))
+        self._firsts = _chunks(blocks, size, ends and pixels <= config.rows)
         self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
         self.output_blocks = blocks
         self._params = pool.add(layer.params.tobytes())

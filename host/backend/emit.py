@@ -52,7 +52,7 @@ class Emitter:
         self._layer = number
         held: _Held = {}
         if isinstance(layer, ConvLayer):
-            self._convolutions.begin(number, layer, plan is self._plan.layers[-1])
+            self._convolutions.begin(number, layer, plan is self._plan.layers[0], plan is self._plan.layers[-1])
         for band in plan.bands.parts:
             inputs = [self._input(layer, k, band, plan, held) for k in range(len(layer.inputs))]
             output = self._view(layer, -1, band, plan, held)[0]

@@ -38,11 +38,14 @@ class ConvEmitter:
         self._half = 0
         self._most = min(config.acc_half, max(4 * config.rows, _TILE_PIXELS))
 
-    def begin(self, number: int, layer: ConvLayer, ends: bool) -> None:
-        """Start `layer`, whose index in the program is `number`; it may be what the step `ends` with."""
+    def begin(self, number: int, layer: ConvLayer, starts: bool, ends: bool) -> None:
+        """Start `layer`, whose index in the program is `number`; it may be what the step `starts` or `ends` with."""
         self._number, self._layer = number, layer
         pixels = min(layer.output.image.plane, self._most)
-        self._constants = ConvConstants(layer, self._config, self._pool, pixels, ends)
+        if starts:  # compute on the first half of a small image while the other half arrives
+            pixels = min(pixels, max(2 * self._config.rows, -(-layer.output.image.plane // 2)))
+        self._pixels = pixels
+        self._constants = ConvConstants(layer, self._config, self._pool, pixels, starts=starts, ends=ends)
         self._sum: AddFields | None = None
         if layer.sum:
             fields = add_fields(layer.sum.params, layer.sum.clamp)
@@ -53,7 +56,7 @@ class ConvEmitter:
         layer, constants = self._layer, self._constants
         # A single pass takes no longer than its requantisation: then only long tiles hide the vector unit's start.
         single = sum(part.tiles for part in constants.passes) == 1
-        parts = tiles(band.rect, self._config.acc_half if single else self._most)
+        parts = tiles(band.rect, self._config.acc_half if single else self._pixels)
         if layer.filter:
             parts = filter_tiles(band.rect, layer.filter, layer.window, layer.inputs[0].image, self._config)
         groups = [*self._groups(band, max(tile.pixels for tile in parts))]

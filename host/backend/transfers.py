@@ -79,7 +79,7 @@ class Transfers:
     def store_all(self, layer: int, storage: str, image: Image, base: int) -> Iterator[Instruction]:
         """Store a tensor that stays on chip, from `base` on, piece by piece."""
         flat = Image(1, image.words, 1)
-        size = min(_STORE_WORDS, max(_LEAST_STORE, image.words // 4))
+        size = min(_STORE_WORDS, max(_LEAST_STORE, image.words // 8))
         for x in range(0, image.words, size):
             rect = Rect(0, 1, x, min(x + size, image.words))
             yield from self.move(Opcode.STORE, layer, storage, flat, rect, (0, 1), View(base, image.words, image.words))

@@ -161,7 +161,7 @@ def test_no_load_of_weights_exceeds_half_the_weight_buffer(wgt_kib, taps):
     wide = ConvLayer("y", (Operand("x", image),), Operand("y", Image(4, 4, outputs)), Window(1, taps), Clamp(0),
                      np.zeros((outputs, 1, taps, 1, rows, rows), np.int8), np.zeros((outputs, 9, rows), np.uint8),
                      fill=0, sources=(0,) * outputs)
-    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=16, ends=False)
+    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=16)
     loads = [constants.weights(block, number)[2] for block in range(outputs) for number in range(len(constants.passes))]
     assert max(loads) <= config.wgt_words // 2
 

@@ -178,4 +178,4 @@ def test_a_dilated_kernel_runs_as_dense_tiles():
     attrs = {**network.ops[0].attrs, "stride": (1, 1), "dilation": (2, 2), "pads": ((0, 0), (0, 0))}
     network = graph([x, weights(rng, "w", 1, 3, 3, 8, axis=3), bias(rng, 8), y],
                     [op("DEPTHWISE_CONV_2D", "x w b", "y", **attrs)])
-    assert [body["fir"] for body in check_exact(network, NARROW[8])] == [0]
+    assert not any(body["fir"] for body in check_exact(network, NARROW[8]))
