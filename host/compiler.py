@@ -22,7 +22,7 @@ from .backend.memory import MemoryPlan, Unplaceable, plan_memory
 from .backend.partition import partition
 from .backend.schedule import advance, order_layers
 from .errors import ProgramError
-from .frontends.tflite import read_tflite
+from .frontends import read_model
 from .graph import Graph, Op
 from .passes import run_passes
 from .program import Binding, CpuStep, HwStep, Layer, Port, Program
@@ -33,14 +33,14 @@ _CODE_ALIGN = 256
 
 
 def compile_model(path: str | Path, config: AcceleratorConfig) -> Program:
-    """Compile a .tflite file.
+    """Compile a .tflite or .onnx file.
 
     Raises:
         ModelError: the file cannot be read.
         UnsupportedOperatorError: it has operators that nothing here can run.
         ProgramError: the network needs more DRAM than addresses reach.
     """
-    return compile_graph(read_tflite(path), config)
+    return compile_graph(read_model(path), config)
 
 
 def compile_graph(graph: Graph, config: AcceleratorConfig) -> Program:
