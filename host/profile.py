@@ -62,7 +62,10 @@ def layer_cycles(table: InstructionTable, result: RunResult, layers: int) -> Int
     begin = np.maximum(end - table.array_cycles[compute], np.concatenate([[0], end])[:-1])
     vector = table.units == Unit.VECTOR
     alone = ~np.isin(table.layers[vector], table.layers[compute])
-    start, stop = (trace[Unit.VECTOR].astype(np.int64)[alone] for trace in (result.issue, result.retire))
+    # The unit accepts an instruction while it works on the one before.
+    stops = result.retire[Unit.VECTOR].astype(np.int64)
+    starts = np.maximum(result.issue[Unit.VECTOR], np.concatenate([[0], stops])[:-1])
+    start, stop = starts[alone], stops[alone]
 
     charged = np.zeros(layers, np.int64)
     np.add.at(charged, table.layers[compute], end - begin)

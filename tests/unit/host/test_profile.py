@@ -79,6 +79,19 @@ def test_vector_layer_pays_only_for_what_the_array_does_not_hide() -> None:
     assert cycles.tolist() == [20, 20, 10, 14]
 
 
+def test_a_vector_instruction_does_not_begin_before_the_one_ahead_of_it_ends() -> None:
+    code = [encode(Opcode.COMPUTE, groups=1, tiles=1, out_h=1, out_w=10), encode(Opcode.POOL), encode(Opcode.POOL)]
+    table = InstructionTable.of(b"".join(code), [0, 1, 2], CONFIG)
+    empty = np.array([], np.int64)
+    issue = {Unit.LOAD: empty, Unit.COMPUTE: np.array([0]), Unit.VECTOR: np.array([20, 21]), Unit.STORE: empty}
+    retire = {Unit.LOAD: empty, Unit.COMPUTE: np.array([20]), Unit.VECTOR: np.array([40, 70]), Unit.STORE: empty}
+
+    cycles = layer_cycles(table, RunResult(0, 0, 70, {}, issue, retire), layers=3)
+
+    assert cycles is not None
+    assert cycles.tolist() == [20, 20, 30]
+
+
 def test_program_without_array_work_belongs_to_its_vector_layers() -> None:
     table = InstructionTable.of(encode(Opcode.POOL) + encode(Opcode.STORE), [0, 1], CONFIG)
     empty = np.array([], np.int64)
