@@ -50,6 +50,7 @@ class Measurement:
             cycles = layer_cycles(table, result, len(self._program.layers))
             waits = dram_wait_cycles(table, result)
             assert cycles is not None and waits is not None, "a device that traces also counts cycles"
+            assert cycles.sum() == result.cycles, "every cycle belongs to exactly one layer"
             self._layers += cycles
             self._waits += waits
 
