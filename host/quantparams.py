@@ -15,7 +15,7 @@ from ..models import ops, ops_real
 from ..models.ops import AddParams
 from ..models.quantise import activation_range, conv_scale, quantize_multiplier, quantize_multipliers
 from ..models.softmax import softmax_scaling
-from .graph import Graph, Op, Tensor
+from .graph import Graph, Op, QuantParams, Tensor
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")
@@ -23,6 +23,13 @@ REDUCTIONS = ("MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM")
 
 UNARY = ("ABS", "ELU", "EXP", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "TANH")
 """The operators from int8 to int8 that are a `table`."""
+
+FIXED_OUTPUT = {
+    "LOGISTIC": QuantParams((1 / 256,), (-128,)),
+    "SOFTMAX": QuantParams((1 / 256,), (-128,)),
+    "TANH": QuantParams((1 / 128,), (0,)),
+}
+"""Operators whose output quantisation the reference kernels fix, whatever the model says."""
 
 
 def conv_requant(graph: Graph, op: Op) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..models.ops import out_size
 from .graph import Graph, Op, Tensor
-from .quantparams import UNARY
+from .quantparams import FIXED_OUTPUT, UNARY
 
 
 def _want(condition: bool, problem: str) -> None:
@@ -233,26 +233,12 @@ def _reshape(graph: Graph, op: Op) -> tuple[int, ...]:
     return y.shape
 
 
-def _softmax(graph: Graph, op: Op) -> tuple[int, ...]:
-    _check_output(graph, op, 256, -128)
+def _fixed(graph: Graph, op: Op) -> tuple[int, ...]:
+    y, fixed = graph.result(op), FIXED_OUTPUT[op.kind]
+    (scale,), (zero_point,) = fixed.scale, fixed.zero_point
+    _want(y.dtype != "int8" or (abs(y.scale / scale - 1) < 1e-3 and y.zero_point == zero_point),
+          f"its output must have scale 1/{round(1 / scale)}, zero point {zero_point}")
     return _same(graph, op)
-
-
-def _logistic(graph: Graph, op: Op) -> tuple[int, ...]:
-    _check_output(graph, op, 256, -128)
-    return _same(graph, op)
-
-
-def _tanh(graph: Graph, op: Op) -> tuple[int, ...]:
-    _check_output(graph, op, 128, 0)
-    return _same(graph, op)
-
-
-def _check_output(graph: Graph, op: Op, steps: int, zero_point: int) -> None:
-    """Raise unless the output has the quantisation that the reference kernel gives it whatever the model says."""
-    y = graph.result(op)
-    _want(y.dtype != "int8" or (abs(y.scale * steps - 1) < 1e-3 and y.zero_point == zero_point),
-          f"its output must have scale 1/{steps}, zero point {zero_point}")
 
 
 def _same(graph: Graph, op: Op) -> tuple[int, ...]:
@@ -261,6 +247,7 @@ def _same(graph: Graph, op: Op) -> tuple[int, ...]:
 
 SHAPE_RULES: dict[str, Callable[[Graph, Op], tuple[int, ...]]] = {
     **dict.fromkeys(UNARY, _same),
+    **dict.fromkeys(FIXED_OUTPUT, _fixed),
     "ADD": _broadcast,
     "ARG_MAX": _arg_max,
     "AVERAGE_POOL_2D": _pool,
@@ -272,7 +259,6 @@ SHAPE_RULES: dict[str, Callable[[Graph, Op], tuple[int, ...]]] = {
     "DEQUANTIZE": _same,
     "FULLY_CONNECTED": _fully_connected,
     "GATHER": _gather,
-    "LOGISTIC": _logistic,
     "MAXIMUM": _choice,
     "MAX_POOL_2D": _pool,
     "MEAN": _reduced,
@@ -289,11 +275,9 @@ SHAPE_RULES: dict[str, Callable[[Graph, Op], tuple[int, ...]]] = {
     "RESIZE_BILINEAR": _resize,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
     "SLICE": _slice,
-    "SOFTMAX": _softmax,
     "SPACE_TO_BATCH_ND": _space_to_batch,
     "SUB": _broadcast,
     "SUM": _reduced,
-    "TANH": _tanh,
     "TRANSPOSE": _transpose,
     "TRANSPOSE_CONV": _transpose_conv,
 }

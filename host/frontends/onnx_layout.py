@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import UnsupportedOperatorError
 from ..graph import Graph, Op, QuantParams, Tensor
+from ..passes.remove_unused import remove_unused
 from ..quantizer.real import real_value
 from .onnx_model import Node, OnnxModel
 
@@ -152,9 +153,4 @@ class GraphBuilder:
 
     def graph(self, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
         """Return the graph, without what nothing reads."""
-        wanted, ops = set(outputs), []
-        for op in reversed(self._ops):
-            if wanted.intersection(op.outputs):
-                wanted.update(op.inputs)
-                ops.append(op)
-        return Graph(self.model.name, self.tensors, (), tuple(inputs), tuple(outputs)).with_ops(reversed(ops))
+        return remove_unused(Graph(self.model.name, self.tensors, tuple(self._ops), tuple(inputs), tuple(outputs)))

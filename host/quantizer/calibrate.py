@@ -10,8 +10,9 @@ import numpy as np
 from ...models.zoo.ptq import activation_params
 from ..errors import UsageError
 from ..graph import Graph, Op, QuantParams, Tensor
+from ..quantparams import FIXED_OUTPUT
 from .execute import constants, execute
-from .integer import FIXED, SAME_SCALE
+from .integer import SAME_SCALE
 from .observers import Observer
 
 Arrays = Mapping[str, np.ndarray]
@@ -46,10 +47,11 @@ def assign(graph: Graph, ranges: Mapping[str, tuple[float, float]]) -> dict[str,
     groups = _groups(graph)
     chosen: dict[str, QuantParams] = {}
     for group in groups:
-        kinds = [producer.kind for name in group if (producer := graph.producer(name)) and producer.kind in FIXED]
+        kinds = [producer.kind for name in group
+                 if (producer := graph.producer(name)) and producer.kind in FIXED_OUTPUT]
         # What is clipped next need not be covered: saturation clips it.
         kept = [name for name in group if not _clipped(graph, name)] or group
-        quant = FIXED[kinds[0]] if kinds else _covering([ranges[name] for name in kept])
+        quant = FIXED_OUTPUT[kinds[0]] if kinds else _covering([ranges[name] for name in kept])
         chosen |= dict.fromkeys(group, quant)
     return chosen
 
@@ -83,7 +85,7 @@ def _groups(graph: Graph) -> list[list[str]]:
             name = leader[name]
         return name
 
-    fixed = {op.outputs[0] for op in graph.ops if op.kind in FIXED}
+    fixed = {op.outputs[0] for op in graph.ops if op.kind in FIXED_OUTPUT}
     for op in graph.ops:
         if op.kind not in SAME_SCALE:
             continue

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Graph, Op, Tensor
+from ..passes.remove_unused import remove_unused
 
 
 def absorb_transposes(graph: Graph) -> Graph:
@@ -21,12 +22,7 @@ def absorb_transposes(graph: Graph) -> Graph:
             reshape, op = found
             made[reshape.outputs[0]] = reshape
         made[op.outputs[0]] = op
-    ops, read = [], set(graph.outputs)
-    for op in reversed(made.values()):
-        if read.intersection(op.outputs):
-            read.update(op.inputs)
-            ops.append(op)
-    return replace(graph, tensors=tensors).with_ops(reversed(ops))
+    return remove_unused(replace(graph, tensors=tensors, ops=tuple(made.values())))
 
 
 def _absorbed(graph: Graph, tensors: dict[str, Tensor], dense: Op) -> tuple[Op, Op] | None:

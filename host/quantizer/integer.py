@@ -17,6 +17,7 @@ import numpy as np
 from ...models.zoo.ptq import activation_params, quantize_bias, quantize_weights
 from ..errors import UnsupportedOperatorError
 from ..graph import Graph, Op, QuantParams, Tensor
+from ..quantparams import FIXED_OUTPUT
 from ..verify import signature_problem
 from .real import real_value
 
@@ -36,13 +37,6 @@ CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRA
 
 #: Operators without an int8 form.
 FLOAT_ONLY = frozenset({"NEG"})
-
-#: Operators whose output quantisation the reference fixes.
-FIXED = {
-    "LOGISTIC": QuantParams((1 / 256,), (-128,)),
-    "SOFTMAX": QuantParams((1 / 256,), (-128,)),
-    "TANH": QuantParams((1 / 128,), (0,)),
-}
 
 
 def to_integer(graph: Graph) -> Graph:
@@ -122,7 +116,7 @@ class _Converter:
         if target is None or op.kind in FLOAT_ONLY:
             return False
         inputs = [self._operand(name) for name in data]
-        if op.kind in FIXED and self._fixed_otherwise(op, target):
+        if op.kind in FIXED_OUTPUT and self._fixed_otherwise(op, target):
             return self._rescaled_function(op, inputs, target)
         if op.kind in CHANNEL_AXIS:
             inputs += self._parameters(op, self.tensors[inputs[0]].scale)
@@ -132,7 +126,7 @@ class _Converter:
 
     def _fixed_otherwise(self, op: Op, target: str) -> bool:
         """Say whether the reference fixes another output quantisation than the graph has."""
-        fixed, held = FIXED[op.kind], self.tensors[target]
+        fixed, held = FIXED_OUTPUT[op.kind], self.tensors[target]
         return abs(held.scale / fixed.scale[0] - 1) > 1e-6 or held.zero_point != fixed.zero_point[0]
 
     def _rescaled_function(self, op: Op, inputs: list[str], target: str) -> bool:
@@ -140,7 +134,7 @@ class _Converter:
 
         Where that is finer, or for a softmax, which sums errors, the function stays on reals; then return False.
         """
-        fixed = FIXED[op.kind]
+        fixed = FIXED_OUTPUT[op.kind]
         if op.kind == "SOFTMAX" or self.tensors[target].scale < fixed.scale[0]:
             return False
         (y,) = op.outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...models.quantise import dequantize
 from ..graph import Tensor
 
 
@@ -20,6 +21,5 @@ def real_value(tensor: Tensor) -> np.ndarray:
     shape = [1] * tensor.data.ndim
     if tensor.quant.axis is not None:
         shape[tensor.quant.axis] = -1
-    scale = np.array(tensor.quant.scale, np.float64).reshape(shape)
-    zero_point = np.array(tensor.quant.zero_point, np.int64).reshape(shape)
-    return ((tensor.data.astype(np.int64) - zero_point) * scale).astype(np.float32).reshape(tensor.shape)
+    scale, zero_point = (np.array(values).reshape(shape) for values in (tensor.quant.scale, tensor.quant.zero_point))
+    return dequantize(tensor.data, scale, zero_point).reshape(tensor.shape)
