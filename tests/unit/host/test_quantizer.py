@@ -16,9 +16,9 @@ from systolith.host.quantizer import execute as float_execution
 from systolith.host.quantizer.accuracy import measure
 from systolith.host.quantizer.calibrate import assign
 from systolith.host.quantizer.fuse import fuse
-from systolith.host.quantizer.integer import FIXED
 from systolith.host.quantizer.observers import MinMax, Percentile, observer_factory
 from systolith.host.quantizer.ptq import Quantised, quantise, read_real
+from systolith.host.quantparams import FIXED_OUTPUT
 from systolith.models.quantise import quantize_float
 from systolith.models.tflite_writer import TFLiteBuilder
 from tests import onnx_models
@@ -73,7 +73,8 @@ def test_operators_that_move_elements_keep_the_scale_of_their_input() -> None:
                    ("RESHAPE", ("c",), "y", {}), x=(1, 4), a=(4, 1), b=(4, 1), c=(4, 1), y=(1, 4))
     found = assign(graph, {"x": (-1.0, 1.0), "a": (-1.0, 1.0), "b": (-0.5, 0.5), "c": (0, 1), "y": (0, 1)})
     assert found["a"] == found["x"]
-    assert (found["b"], found["c"], found["y"]) == (FIXED["TANH"], FIXED["SOFTMAX"], FIXED["SOFTMAX"])
+    tanh, softmax = FIXED_OUTPUT["TANH"], FIXED_OUTPUT["SOFTMAX"]
+    assert (found["b"], found["c"], found["y"]) == (tanh, softmax, softmax)
 
 
 def test_operands_of_a_concatenation_share_the_union_of_their_ranges() -> None:
