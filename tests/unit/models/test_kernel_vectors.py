@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import pytest
 
 from systolith.models import ops
-from tests.shared_data import shared_file, shared_names
-
-
-class Vector:
-    """One published case: integers by name, arrays by name."""
-
-    def __init__(self, name: str) -> None:
-        with np.load(shared_file(name)) as data:
-            self.arrays = {key: data[key] for key in data.files if key != "params"}
-            self.params: dict[str, int] = json.loads(str(data["params"]))
-
-    def __getitem__(self, key: str) -> Any:
-        return self.params[key] if key in self.params else self.arrays[key]
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self.params.get(key, self.arrays.get(key, default))
-
-    def image(self, key: str, channels: str = "IN_CH") -> np.ndarray:
-        return self[key].reshape(-1, self["INPUT_H"], self["INPUT_W"], self[channels])
-
-    def pads(self, axis: str, kernel: str, before: str, dilation: int = 1) -> tuple[int, int]:
-        """Padding of an axis; that behind the image follows from the output's size."""
-        reach = (self[f"OUTPUT_{axis}"] - 1) * self[f"STRIDE_{kernel[-1]}"] + (self[kernel] - 1) * dilation + 1
-        return self[before], max(reach - self[f"INPUT_{axis}"] - self[before], 0)
+from tests.kernel_vectors import Vector
+from tests.shared_data import shared_names
 
 
 def assert_equal(got: np.ndarray, want: np.ndarray) -> None:
