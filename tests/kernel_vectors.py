@@ -67,8 +67,8 @@ class VectorModel(NamedTuple):
 
 def vector_model(name: str, batch: int) -> VectorModel:
     """Return the model of a vector; `batch` is what it declares, 0 for all samples of the vector."""
-    operator = Path(name).name.partition("__")[0]
-    return MAKERS[operator](Vector(name), batch)
+    vector = Vector(name)
+    return MAKERS[Path(name).name.partition("__")[0]](vector, batch)
 
 
 def find_scales(mult: Any, shift: Any, y_scale: float = Y_SCALE) -> tuple[float, np.ndarray, float] | None:
