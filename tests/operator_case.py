@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,19 @@ from tflite_micro import runtime
 from systolith.models.tflite_writer import TFLiteBuilder
 
 ARENA_BYTES = 4_000_000
+STEPS = 1000  # of a scale between its limits
+
+Pick = Callable[[int, int], int]
+"""Returns an integer between two limits, which belong to it."""
 
 
 @dataclass(frozen=True)
 class OperatorCase:
     """A model of one operator, its inputs in the model's order, and a line that says what it is."""
 
-    kind: str
-    model: bytes
-    inputs: tuple[np.ndarray, ...]
-    outputs: int
+    model: bytes = field(repr=False)
+    inputs: tuple[np.ndarray, ...] = field(repr=False)
+    outputs: int = field(repr=False)
     shown: str
 
     def __str__(self) -> str:
@@ -37,11 +40,17 @@ class OperatorCase:
 
 
 class Case:
-    """A model of one operator under construction, and the random numbers that make it."""
+    """A model of one operator under construction.
 
-    def __init__(self, kind: str, seed: int) -> None:
-        self.kind, self.seed = kind, seed
-        self.rng = np.random.default_rng([seed, sum(kind.encode())])
+    Args:
+        kind: the operator.
+        pick: chooses everything that a person would have to understand in a failing case; hypothesis makes it smaller.
+            Weights, biases and inputs come from `rng`, whose seed is chosen as well.
+    """
+
+    def __init__(self, kind: str, pick: Pick) -> None:
+        self.kind, self.pick = kind, pick
+        self.rng = np.random.default_rng(pick(0, 2**32 - 1))
         self.b = TFLiteBuilder()
         self.operands: list[int] = []
         self.fed: list[int] = []
@@ -50,22 +59,32 @@ class Case:
         self.shown: list[str] = []
         self._names = 0
 
-    # Random values.
+    @classmethod
+    def seeded(cls, kind: str, seed: int) -> Case:
+        """Return a case whose choices all come from a seed."""
+        rng = np.random.default_rng([seed, sum(kind.encode())])
+        return cls(kind, lambda low, high: int(rng.integers(low, high + 1)))
 
-    def pick(self, low: int, high: int) -> int:
-        return int(self.rng.integers(low, high + 1))
+    # Random values.
 
     def choose(self, *values: Any) -> Any:
         return values[self.pick(0, len(values) - 1)]
 
+    def chance(self) -> bool:
+        return bool(self.pick(0, 1))
+
     def scale(self, low: float = 2e-3, high: float = 0.3) -> float:
-        return float(np.float32(np.exp(self.rng.uniform(np.log(low), np.log(high)))))
+        return float(np.float32(low * (high / low) ** (self.pick(0, STEPS) / STEPS)))
 
     def near(self, scale: float, spread: float = 1.5) -> float:
-        return float(np.float32(scale * np.exp(self.rng.uniform(-spread, spread))))
+        return self.scale(scale * np.exp(-spread), scale * np.exp(spread))
 
     def zero_point(self) -> int:
-        return int(self.choose(-128, 0, 127, self.pick(-128, 127)))
+        return self.pick(-128, 127) if self.chance() else int(self.choose(0, -128, 127))
+
+    def permutation(self, count: int) -> list[int]:
+        rest = list(range(count))
+        return [rest.pop(self.pick(0, len(rest) - 1)) for _ in range(count)]
 
     def shape(self, rank: int | None = None, most: int = 7) -> tuple[int, ...]:
         return tuple(self.pick(1, most) for _ in range(rank or self.pick(1, 4)))
@@ -113,6 +132,6 @@ class Case:
 
     def done(self, options: dict[str, Any] | None = None) -> OperatorCase:
         self.b.op(self.kind, self.operands, self.outputs, options)
-        shown = f"{self.kind} seed {self.seed}: {'; '.join(self.shown)} {options or ''}"
+        shown = f"{self.kind}: {'; '.join(self.shown)} {options or ''}"
         model = self.b.build(self.fed, self.outputs)
-        return OperatorCase(self.kind, model, tuple(self.values), len(self.outputs), shown)
+        return OperatorCase(model, tuple(self.values), len(self.outputs), shown)

@@ -1,7 +1,7 @@
 """Random models of one operator, for every operator of the frontend.
 
-`random_operator(kind, seed)` is always the same model. Scales are of the sizes that trained networks have; zero points
-and codes are any.
+`random_operator(kind, seed)` is always the same model, and `operators(kind)` is a strategy of hypothesis. Scales are of
+the sizes that trained networks have; zero points and codes are any.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from systolith.models.ops import out_size, same_padding
 from tests.operator_case import Case, OperatorCase
@@ -36,20 +37,18 @@ def _unary(c: Case) -> OperatorCase:
 
 def _broadcast(c: Case) -> OperatorCase:
     shape = c.shape(c.choose(2, 4))
-    other = c.choose(shape, tuple(1 if c.choose(0, 1) else n for n in shape), shape[-1:], (1,) * len(shape))
+    other = c.choose(shape, tuple(1 if c.chance() else n for n in shape), shape[-1:], (1,) * len(shape))
     a, b = (c.scale(), c.zero_point()), (c.scale(), c.zero_point())
     y = (c.near({"MUL": a[0] * b[0] * 60}.get(c.kind, max(a[0], b[0]))), c.zero_point())
     options = c.activation()
     if c.kind in ("MAXIMUM", "MINIMUM"):
         b, y, options = a, a, None
-    swap = other != shape and c.choose(0, 1) and c.kind != "PRELU"
+    swap = other != shape and c.chance() and c.kind != "PRELU"
     for size, quant in ((other, b), (shape, a)) if swap else ((shape, a), (other, b)):
-        if size == other and c.choose(0, 1):
+        if size == other and (c.fed or not c.operands) and c.chance():  # one of the two is an input
             c.codes(size, *quant)
         else:
             c.feed(size, *quant)
-    if not c.fed:
-        return _broadcast(Case(c.kind, c.seed + 100_003))
     c.result(shape, *y)
     return c.done(None if c.kind == "PRELU" else options)
 
@@ -84,7 +83,7 @@ def _conv(c: Case) -> OperatorCase:
         c.codes((1, *kernel, outputs), w_scale, low=-127, axis=3)
     else:
         c.codes((outputs, *kernel, depth), w_scale, low=-127)
-    if c.choose(0, 1):
+    if c.chance():
         c.bias(np.float32(x[0] * w_scale), outputs, 5000 * taps**0.5)
     c.result((n, *out, outputs), y_scale, c.zero_point())
     options |= {"dilation_h": dilation[0], "dilation_w": dilation[1]} | c.activation()
@@ -100,7 +99,7 @@ def _transpose_conv(c: Case) -> OperatorCase:
     c.integers([1, *out, outputs])
     c.codes((outputs, *kernel, depth), w_scale, low=-127)
     c.feed((1, *size, depth), *x)
-    if c.choose(0, 1):
+    if c.chance():
         c.bias(np.float32(x[0] * w_scale), outputs, 5000)
     c.result((1, *out, outputs), y_scale, c.zero_point())
     return c.done({"padding": padding, "stride_h": stride[0], "stride_w": stride[1]} | c.activation())
@@ -111,7 +110,7 @@ def _fully_connected(c: Case) -> OperatorCase:
     w_scale, y_scale = _weights(c, x[0], outputs, depth, c.choose(True, False))
     c.feed((rows, depth), *x)
     c.codes((outputs, depth), w_scale, low=-127)
-    if c.choose(0, 1):
+    if c.chance():
         c.bias(np.float32(x[0] * w_scale), outputs, 5000 * depth**0.5)
     else:
         c.operands.append(-1)
@@ -121,7 +120,7 @@ def _fully_connected(c: Case) -> OperatorCase:
 
 def _batch_matmul(c: Case) -> OperatorCase:
     batch, m, k, n = c.shape(c.pick(1, 2), 3), c.pick(1, 8), c.pick(1, 20), c.pick(1, 8)
-    adj_x, adj_y = bool(c.choose(0, 1)), bool(c.choose(0, 1))
+    adj_x, adj_y = bool(c.chance()), bool(c.chance())
     a, b = (c.scale(), c.zero_point()), (c.scale(), c.zero_point())
     c.feed((*batch, *((k, m) if adj_x else (m, k))), *a)
     c.feed((*batch, *((n, k) if adj_y else (k, n))), *b)
@@ -140,8 +139,8 @@ def _pool(c: Case) -> OperatorCase:
 
 def _reduction(c: Case) -> OperatorCase:
     shape = c.shape(c.pick(2, 4))
-    axes = sorted(c.rng.choice(len(shape), c.pick(1, len(shape)), replace=False).tolist())
-    keep = bool(c.choose(0, 1))
+    axes = [axis for axis in range(len(shape)) if c.chance()] or [c.pick(0, len(shape) - 1)]
+    keep = bool(c.chance())
     out = [1 if axis in axes else n for axis, n in enumerate(shape) if keep or axis not in axes]
     if not out:
         out, keep = [1] * len(shape), True
@@ -149,7 +148,7 @@ def _reduction(c: Case) -> OperatorCase:
     count = int(np.prod([shape[axis] for axis in axes]))
     y = x if c.kind.startswith("REDUCE") else (c.near(x[0] * (count**0.5 if c.kind == "SUM" else 1)), c.zero_point())
     c.feed(shape, *x)
-    c.integers([axis - len(shape) if c.choose(0, 1) else axis for axis in axes])
+    c.integers([axis - len(shape) if c.chance() else axis for axis in axes])
     c.result(out, *y)
     return c.done({"keep_dims": keep})
 
@@ -166,11 +165,11 @@ def _arg_max(c: Case) -> OperatorCase:
 def _resize(c: Case) -> OperatorCase:
     shape, quant = c.image(), (c.scale(), c.zero_point())
     size = (c.pick(1, 20), c.pick(1, 20))
-    corners = bool(c.choose(0, 1))
+    corners = bool(c.chance())
     c.feed(shape, *quant)
     c.integers(size)
     c.result((shape[0], *size, shape[3]), *quant)
-    return c.done({"align_corners": corners, "half_pixel_centers": not corners and bool(c.choose(0, 1))})
+    return c.done({"align_corners": corners, "half_pixel_centers": not corners and bool(c.chance())})
 
 
 def _concatenation(c: Case) -> OperatorCase:
@@ -180,17 +179,17 @@ def _concatenation(c: Case) -> OperatorCase:
     for size in sizes:
         c.feed((*shape[:axis], size, *shape[axis + 1:]), *quant)
     c.result((*shape[:axis], sum(sizes), *shape[axis + 1:]), *quant)
-    return c.done({"axis": axis - len(shape) if c.choose(0, 1) else axis})
+    return c.done({"axis": axis - len(shape) if c.chance() else axis})
 
 
 def _pad(c: Case) -> OperatorCase:
     shape, quant = c.shape(4), (c.scale(), c.zero_point())
-    amounts = c.rng.integers(0, 4, (4, 2))
+    amounts = [(c.pick(0, 3), c.pick(0, 3)) for _ in shape]
     c.feed(shape, *quant)
-    c.integers(amounts.tolist())
+    c.integers(amounts)
     if c.kind == "PADV2":
         c.codes((1,), *quant)
-    c.result([int(n + pair.sum()) for n, pair in zip(shape, amounts, strict=True)], *quant)
+    c.result([n + sum(pair) for n, pair in zip(shape, amounts, strict=True)], *quant)
     return c.done()
 
 
@@ -267,7 +266,7 @@ def _slice(c: Case) -> OperatorCase:
         index.append(slice(first, last, strides[i]))
     out = np.zeros(shape)[tuple(index)].shape
     if not out or 0 in out:
-        return _slice(Case(c.kind, c.seed + 100_003))
+        return _slice(Case(c.kind, c.pick))
     for values in (begin, ends, strides):
         c.integers(values)
     c.result(out, *quant)
@@ -276,7 +275,7 @@ def _slice(c: Case) -> OperatorCase:
 
 def _transpose(c: Case) -> OperatorCase:
     shape, quant = c.shape(c.pick(2, 5), 5), (c.scale(), c.zero_point())
-    perm = c.rng.permutation(len(shape)).tolist()
+    perm = c.permutation(len(shape))
     c.feed(shape, *quant)
     c.integers(perm)
     c.result([shape[axis] for axis in perm], *quant)
@@ -296,13 +295,14 @@ def _batches(c: Case) -> OperatorCase:
     n, h, w, channels = c.image(5, 8, 2)
     block, quant = (c.pick(1, 3), c.pick(1, 3)), (c.scale(), c.zero_point())
     # The reference fills the padding of SPACE_TO_BATCH_ND with a value that it never set.
-    edges = c.rng.integers(0, 2 if c.kind == "BATCH_TO_SPACE_ND" else 1, (2, 2))
-    h, w = (max(size, -(-int(pair.sum() + 1) // b)) for size, b, pair in zip((h, w), block, edges, strict=True))
+    most = 1 if c.kind == "BATCH_TO_SPACE_ND" else 0
+    edges = [[c.pick(0, most), c.pick(0, most)] for _ in block]
+    h, w = (max(size, -(-(sum(pair) + 1) // b)) for size, b, pair in zip((h, w), block, edges, strict=True))
     many = (n * block[0] * block[1], h, w, channels)
-    few = (n, h * block[0] - int(edges[0].sum()), w * block[1] - int(edges[1].sum()), channels)
+    few = (n, h * block[0] - sum(edges[0]), w * block[1] - sum(edges[1]), channels)
     c.feed(few if c.kind == "SPACE_TO_BATCH_ND" else many, *quant)
     c.integers(block)
-    c.integers(edges.tolist())
+    c.integers(edges)
     c.result(many if c.kind == "SPACE_TO_BATCH_ND" else few, *quant)
     return c.done()
 
@@ -310,7 +310,7 @@ def _batches(c: Case) -> OperatorCase:
 def _gather(c: Case) -> OperatorCase:
     shape, quant = c.shape(c.pick(1, 4)), (c.scale(), c.zero_point())
     axis = c.pick(0, len(shape) - 1)
-    indices = c.rng.integers(0, shape[axis], c.pick(1, 6)).tolist()
+    indices = [c.pick(0, shape[axis] - 1) for _ in range(c.pick(1, 6))]
     c.feed(shape, *quant)
     c.integers(indices)
     c.result((*shape[:axis], len(indices), *shape[axis + 1:]), *quant)
@@ -328,7 +328,7 @@ def _mirror_pad(c: Case) -> OperatorCase:
 
 def _broadcast_to(c: Case) -> OperatorCase:
     shape, quant = c.shape(c.pick(1, 4)), (c.scale(), c.zero_point())
-    c.feed([size if c.choose(0, 1) else 1 for size in shape][c.pick(0, len(shape) - 1):], *quant)
+    c.feed([size if c.chance() else 1 for size in shape][c.pick(0, len(shape) - 1):], *quant)
     c.integers(list(shape))
     c.result(shape, *quant)
     return c.done()
@@ -363,4 +363,10 @@ MAKERS: dict[str, Callable[[Case], OperatorCase]] = {
 
 def random_operator(kind: str, seed: int) -> OperatorCase:
     """Return a random model of one operator."""
-    return MAKERS[kind](Case(kind, seed))
+    return MAKERS[kind](Case.seeded(kind, seed))
+
+
+@st.composite
+def operators(draw: st.DrawFn, kind: str) -> OperatorCase:
+    """Draw a random model of one operator, which shrinks to small shapes and plain options."""
+    return MAKERS[kind](Case(kind, lambda low, high: draw(st.integers(low, high))))

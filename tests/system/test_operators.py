@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from systolith.host.compiler import compile_graph
 from systolith.host.devices.golden import execute
@@ -14,11 +16,12 @@ from systolith.host.graph import Graph
 from systolith.host.runtime.executor import ProgramExecutor
 from systolith.hw.config import PRESETS
 from tests.operator_case import OperatorCase
-from tests.operators import MAKERS, random_operator
+from tests.operators import MAKERS, operators
 from tests.unit.host.test_tflite_operators import batch_model, uint8_network
 
 QUICK = 8
-SWEEP = 50
+SWEEP = 150
+COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # The reference has no kernel for these, or only one on float32; SHAPE leaves no operator, EXP and NEG have unit tests.
 WITHOUT_REFERENCE = {"DEQUANTIZE", "EXP", "NEG", "REDUCE_MIN", "RELU_N1_TO_1", "REVERSE_V2", "SHAPE", "TILE"}
 
@@ -61,16 +64,18 @@ def test_every_operator_of_the_frontend_is_tried() -> None:
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_operator(kind: str) -> None:
-    for seed in range(QUICK):
-        check(random_operator(kind, seed), "golden", "sim")
+@settings(COMMON, max_examples=QUICK, derandomize=True)
+@given(data=st.data())
+def test_operator(kind: str, data: st.DataObject) -> None:
+    check(data.draw(operators(kind)), "golden", "sim")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MAKERS)
-def test_sweep(kind: str) -> None:
-    for seed in range(QUICK, QUICK + SWEEP):
-        check(random_operator(kind, seed), "golden", "sim")
+@settings(COMMON, max_examples=SWEEP, print_blob=True)
+@given(data=st.data())
+def test_sweep(kind: str, data: st.DataObject) -> None:
+    check(data.draw(operators(kind)), "golden", "sim")
 
 
 @pytest.mark.parametrize("preset", ["tiny", "edge"])
