@@ -17,6 +17,8 @@ MAX_RUN = (1 << 16) - 1
 # Pixels, in all, and cycles of the array that one instruction may take for the sake of fewer instructions.
 _GROUP_PIXELS = 32
 _GROUP_CYCLES = 512
+# Output blocks that a REQUANT may cover when its COMPUTEs cover fewer: it is done before the next COMPUTE.
+_REQUANT_BLOCKS = 8
 # Weights of several output blocks share a load up to this many words: fewer instructions, yet an early start.
 _GROUP_WORDS = 256
 # The DMA splits bursts at blocks of this many words.
@@ -56,7 +58,8 @@ class ConvConstants:
     """Weights and parameters of a layer in loadable chunks.
 
     Attributes:
-        group: output blocks that one instruction may cover.
+        group: output blocks that one COMPUTE may cover.
+        joined: output blocks that one REQUANT may cover behind several COMPUTEs.
         passes: sub-kernels of each output block; more than one when its weights exceed half the weight buffer.
         weight_words: words of all weights.
         block_words: words of the weights of an output block.
@@ -81,9 +84,13 @@ class ConvConstants:
         most = config.wgt_words // 2 // self.block_words if len(self.passes) == 1 else 1
         cycles = self.passes[0].tiles * pass_cycles(config, pixels)
         self.group = max(1, min(most, _GROUP_PIXELS // pixels, _GROUP_CYCLES // cycles, blocks))
+        self.joined = min(_REQUANT_BLOCKS, _GROUP_PIXELS // pixels)
         shared = _GROUP_WORDS // self.block_words // self.group * self.group
         size = self.group if starts else max(self.group, min(shared, most))
-        self._firsts = _chunks(blocks, size, ends and pixels <= config.rows)
+        if ends and pixels <= config.rows:
+            self._firsts = _tapered(blocks, size, self.block_words)
+        else:
+            self._firsts = [*range(0, blocks, size)]
         self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
         self.output_blocks = blocks
         self._params = pool.add(layer.params.tobytes())
@@ -117,13 +124,20 @@ class ConvConstants:
         return self._firsts[place - 1], [*self._firsts, self.output_blocks][place]
 
 
-def _chunks(blocks: int, size: int, taper: bool) -> list[int]:
-    """Return the first of each chunk of at most `size` blocks; with `taper` the last ones shrink to one block."""
-    firsts, first = [], 0
-    while first < blocks:
+def _tapered(blocks: int, size: int, block_words: int) -> list[int]:
+    """Return the first of each chunk of at most `size` blocks, ever smaller ones, the last of one block.
+
+    The array takes as long for the weights as their load does, so it stays behind the loads by the largest chunk so
+    far, and catches up only while parameters are loaded. Backwards from the end, a chunk may therefore be larger by
+    the parameters that follow it.
+    """
+    first, firsts, behind = blocks, list[int](), block_words
+    while first > 0:
+        count = min(size, behind // block_words, first)
+        first -= count
         firsts.append(first)
-        first += min(size, max(1, (blocks - first) // 4)) if taper else size
-    return firsts
+        behind += count * PARAM_WORDS
+    return firsts[::-1]
 
 
 def sub_kernels(kh: int, kw: int, blocks: int, most: int) -> tuple[SubKernel, ...]:

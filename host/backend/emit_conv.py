@@ -20,6 +20,8 @@ from .tiling import Band, tiles
 _TILE_PIXELS = 128
 _ADDRESS = (1 << 20) - 1
 
+_Groups = list[tuple[int, int]]  # ranges (first, count) of output blocks, one COMPUTE each
+
 
 class ConvEmitter:
     """Appends the instructions of convolutions to `instructions`.
@@ -59,18 +61,19 @@ class ConvEmitter:
         parts = tiles(band.rect, self._config.acc_half if single else self._pixels)
         if layer.filter:
             parts = filter_tiles(band.rect, layer.filter, layer.window, layer.inputs[0].image, self._config)
-        groups = [*self._groups(band, max(tile.pixels for tile in parts))]
+        pixels = max(tile.pixels for tile in parts)
+        groups = self._joined([*self._groups(band, pixels)], pixels)
         # All weights on chip: pixels outside, so that the next layer has complete pixels early. Else every weight is
         # loaded once per band.
         stay = (constants.weight_words <= self._config.wgt_words // 2
                 and constants.param_group >= layer.output.image.blocks)
-        order: Iterable[tuple[Rect, tuple[int, int]]] = (
+        order: Iterable[tuple[Rect, _Groups]] = (
             product(parts, groups) if stay else ((tile, group) for group in groups for tile in parts))
-        for tile, blocks in order:
-            self._tile(tile, blocks, inputs, target)
+        for tile, group in order:
+            self._tile(tile, group, inputs, target)
 
     def _groups(self, band: Band, pixels: int) -> Iterator[tuple[int, int]]:
-        """Yield the ranges (first, count) of output blocks that one instruction covers."""
+        """Yield the ranges (first, count) of output blocks that one COMPUTE covers."""
         constants, sources = self._constants, self._layer.sources
         first, end = band.first, band.first + band.blocks
         while first < end:
@@ -82,11 +85,26 @@ class ConvEmitter:
             yield first, count
             first += count
 
-    def _tile(self, tile: Rect, blocks: tuple[int, int], inputs: Sequence[View], target: View) -> None:
+    def _joined(self, groups: Sequence[tuple[int, int]], pixels: int) -> list[_Groups]:
+        """Return the ranges in lists that one REQUANT follows each; the last, which all wait for, stays alone."""
+        joined: list[_Groups] = []
+        most = min(self._constants.joined, self._config.acc_half // pixels)
+        for group in groups:
+            before = joined[-1] if joined else []
+            if (before and group != groups[-1] and sum(count for _, count in (*before, group)) <= most
+                    and self._constants.params(group[0])[0] == self._constants.params(before[0][0])[0]):
+                before.append(group)
+            else:
+                joined.append([group])
+        return joined
+
+    def _tile(self, tile: Rect, groups: _Groups, inputs: Sequence[View], target: View) -> None:
         acc = self._half * self._config.acc_half
         self._half ^= 1
-        for number in range(len(self._constants.passes)):
-            self._compute(tile, blocks, number, inputs[0], acc)
+        first = groups[0][0]
+        for group, number in product(groups, range(len(self._constants.passes))):
+            self._compute(tile, group, number, inputs[0], acc + (group[0] - first) * tile.pixels)
+        blocks = first, sum(count for _, count in groups)
         self._requant(tile, blocks, target, acc)
         if self._sum:
             self._instructions += add_instructions(self._number + 1, self._sum, tile, blocks, (target, inputs[-1]),

@@ -13,6 +13,7 @@ from systolith.host.frontends.tflite import read_tflite
 from systolith.host.graph import Graph, QuantParams, Tensor
 from systolith.host.program import CpuStep, HwStep, Program
 from systolith.hw.config import AcceleratorConfig
+from systolith.hw.isa import INSTR_BYTES, Opcode, decode
 from tests.shared_data import shared_file
 
 from .graphs import act, const, graph, op
@@ -187,6 +188,20 @@ def test_weights_larger_than_the_buffer_accumulate_in_passes():
                                  activation="NONE", groups=1)])
     config = replace(TINY, wgt_kib=1)
     check(network, compile_graph(network, config), seeds=4)
+
+
+def test_one_requantisation_follows_the_weights_of_several_output_blocks():
+    rng = np.random.default_rng(7)
+    config = replace(TINY, wgt_kib=2)  # half of it holds the weights of two blocks
+    tensors = [act("x", 1, 120, quant=quant(rng)), weights(rng, "w", 22, 120), bias(rng, 22),
+               act("y", 1, 22, quant=quant(rng))]
+    network = graph(tensors, [op("FULLY_CONNECTED", "x w b", "y", activation="NONE", keep_dims=False)])
+    compiled = compile_graph(network, config)
+    code = [decode(compiled.code[at:at + INSTR_BYTES]) for at in range(0, len(compiled.code), INSTR_BYTES)]
+    groups = {opcode: [body["groups"] for found, _, body in code if found == opcode]
+              for opcode in (Opcode.COMPUTE, Opcode.REQUANT)}
+    assert groups[Opcode.REQUANT] == [5, 1] and sum(groups[Opcode.COMPUTE]) == 6 and max(groups[Opcode.COMPUTE]) < 5
+    check(network, compiled, seeds=4)
 
 
 def test_grouped_convolution_equals_golden():
