@@ -13,7 +13,7 @@ from .backend.constants import BURST_WORDS, ConstantPool
 from .backend.dependencies import Tracker, memory_sizes
 from .backend.emit import Emitter
 from .backend.encode import encode_program
-from .backend.fusion import fuse_sums
+from .backend.fusion import fuse_elements
 from .backend.instruction import Instruction
 from .backend.layers import ConvLayer, Storage
 from .backend.layers import Layer as BackendLayer
@@ -95,14 +95,15 @@ class _Compilation:
         later = {name for group in self.groups[number + 1:] for op in group for name in op.inputs}
         leaving = {lowered.storage_of[name] for name in later | set(self.graph.outputs)
                    if lowered.storage_of.get(name) in written}
-        layers = order_layers(fuse_sums(lowest, leaving))
+        layers = order_layers(fuse_elements(lowest, leaving))
         written = {layer.output.storage for layer in layers}
         arriving = {x.storage for layer in layers for x in layer.inputs} - written
         plan = plan_memory(layers, storages, self.config)
         for name in sorted({x.storage for layer in layers for x in (*layer.inputs, layer.output)}):
             if name in arriving or name in leaving or name not in plan.resident:
                 self._reserve(storages[name])
-        inputs = [self._binding(storages[name].tensor, name) for name in sorted(arriving - self.produced)]
+        hosted = [name for name in sorted(arriving - self.produced) if not storages[name].data]
+        inputs = [self._binding(storages[name].tensor, name) for name in hosted]
         self.produced |= written | arriving
         instructions = self._instructions(layers, plan, arriving, leaving, group)
         step = HwStep(0, len(self.layer_index), len(instructions), tuple(inputs), self._outputs(written))
@@ -116,14 +117,15 @@ class _Compilation:
         for layer, layer_plan in zip(layers, plan.layers, strict=True):
             emitter.emit(len(self.layers), layer, layer_plan)
             self._add_layer(by_name[layer.op])
-            if isinstance(layer, ConvLayer) and layer.sum:
-                self._add_layer(by_name[layer.sum.op])
+            for step in layer.steps if isinstance(layer, ConvLayer) else ():
+                self._add_layer(by_name[step.op])
         tracker = Tracker(memory_sizes(self.config, len(self.tensors.data)))
         return advance(emitter.instructions, tracker, max(1, self.config.queue_depth - 2))
 
     def _reserve(self, storage: Storage) -> None:
         if storage.name not in self.dram:
-            self.dram[storage.name] = self.tensors.add(bytes(storage.dram_bytes(self.config.word_bytes)))
+            self.dram[storage.name] = (self.pool.add(storage.data) if storage.data else
+                                       self.tensors.add(bytes(storage.dram_bytes(self.config.word_bytes))))
 
     def _outputs(self, written: set[str]) -> tuple[Binding, ...]:
         """Return the bindings of the tensors that the host reads after the step that writes `written`."""

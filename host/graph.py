@@ -1,7 +1,8 @@
 """Graph IR: a network as immutable tensors and operators in execution order.
 
-Activations are NHWC. Operator kinds carry TFLite's names; `Op.inputs` lists data tensors only, everything else is
-in `Op.attrs`, normalised so that no later stage has to know about padding modes or axis conventions:
+Activations are NHWC. Operator kinds carry TFLite's names; TABLE, which passes make, is a look-up. `Op.inputs` lists
+data tensors only, everything else is in `Op.attrs`, normalised so that no later stage has to know about padding modes
+or axis conventions:
 
 | kind                                | inputs                  | attrs                                           |
 |-------------------------------------|-------------------------|-------------------------------------------------|
@@ -18,6 +19,7 @@ in `Op.attrs`, normalised so that no later stage has to know about padding modes
 | ARG_MAX                             | x                       | axis                                            |
 | LEAKY_RELU                          | x                       | alpha                                           |
 | other kinds of `quantparams.UNARY`  | x                       |                                                 |
+| TABLE                               | x, table int8 [256]     |                                                 |
 | SOFTMAX                             | x                       | beta                                            |
 | RESIZE_BILINEAR                     | x                       | align_corners, half_pixel_centers               |
 | RESIZE_NEAREST_NEIGHBOR             | x                       | align_corners, half_pixel_centers               |

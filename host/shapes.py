@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..models.ops import out_size
+from ..models.ops_unary import CODES
 from .graph import Graph, Op, Tensor
 from .quantparams import FIXED_OUTPUT, UNARY
 
@@ -245,6 +246,12 @@ def _same(graph: Graph, op: Op) -> tuple[int, ...]:
     return graph.operands(op)[0].shape
 
 
+def _table(graph: Graph, op: Op) -> tuple[int, ...]:
+    x, table = graph.operands(op)
+    _want(table.shape == CODES.shape, f"table '{table.name}' must have shape {CODES.shape}, not {table.shape}")
+    return x.shape
+
+
 SHAPE_RULES: dict[str, Callable[[Graph, Op], tuple[int, ...]]] = {
     **dict.fromkeys(UNARY, _same),
     **dict.fromkeys(FIXED_OUTPUT, _fixed),
@@ -278,6 +285,7 @@ SHAPE_RULES: dict[str, Callable[[Graph, Op], tuple[int, ...]]] = {
     "SPACE_TO_BATCH_ND": _space_to_batch,
     "SUB": _broadcast,
     "SUM": _reduced,
+    "TABLE": _table,
     "TRANSPOSE": _transpose,
     "TRANSPOSE_CONV": _transpose_conv,
 }

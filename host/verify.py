@@ -72,6 +72,7 @@ SIGNATURES: dict[str, Signature] = {
     "SPACE_TO_BATCH_ND": _UNARY,
     "SUB": _BINARY,
     "SUM": _UNARY,
+    "TABLE": Signature((_I8, _I8), _I8, required=2, constants=1),
     "TRANSPOSE": _MOVE,
     "TRANSPOSE_CONV": _WEIGHTED,
 }

@@ -23,7 +23,7 @@ DRAM_GRANULE = 256
 def memory_sizes(config: AcceleratorConfig, tensor_bytes: int) -> dict[Space, int]:
     """Return the sizes that a tracker needs for a core whose programs use `tensor_bytes` of DRAM for tensors."""
     return {Space.ACT: config.act_words, Space.WGT: config.wgt_words, Space.PARAM: config.param_words,
-            Space.ACC: config.acc_depth, Space.DRAM: tensor_bytes}
+            Space.ACC: config.acc_depth, Space.DRAM: tensor_bytes, Space.TABLE: 1}
 
 
 class Tracker:

@@ -2,57 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from ...hw.isa import Opcode
-from ...models.ops import AddParams
+from ...hw.isa import Buffer, Opcode
+from .constants import ConstantPool
 from .instruction import Instruction, Region, Space
-from .layers import Clamp
+from .layers import Element
 from .layout import Rect, View
 from .limits import MAX_COORDINATE
+from .rings import ConstantLoader
+
+_TABLE = Region(Space.TABLE, 0, 1)
 
 
-class AddFields(NamedTuple):
-    """Fields of an ADD, and whether the operands are swapped: the hardware wants the larger scale first."""
+class ElementEmitter:
+    """Appends element-wise instructions to `instructions`.
 
-    body: dict[str, int]
-    swapped: bool
+    Args:
+        pool: where tables go.
+        loader: loads them.
+        word_bytes: bytes per word.
+        instructions: the program so far.
+    """
 
+    def __init__(self, pool: ConstantPool, loader: ConstantLoader, word_bytes: int,
+                 instructions: list[Instruction]) -> None:
+        self._pool, self._loader, self._word, self._instructions = pool, loader, word_bytes, instructions
+        self._offsets: dict[bytes, int] = {}  # where each table lies in the pool
+        self._table = b""  # what the vector unit holds
 
-def add_fields(p: AddParams, clamp: Clamp) -> AddFields:
-    """Return the fields of an addition that do not depend on the tile."""
-    swapped = (p.a_mult, p.a_shift) != (1 << 30, 0)
-    zeros = (p.b_zp, p.a_zp) if swapped else (p.a_zp, p.b_zp)
-    scale = (p.a_mult, p.a_shift) if swapped else (p.b_mult, p.b_shift)
-    return AddFields({"zp": clamp.zp, "lo": clamp.lo, "hi": clamp.hi, "a_zp": zeros[0], "b_zp": zeros[1],
-                      "b_mult": scale[0], "b_shift": scale[1], "y_mult": p.y_mult, "y_shift": p.y_shift}, swapped)
+    def emit(self, layer: int, element: Element, tile: Rect, blocks: tuple[int, int], sources: Sequence[View],
+             target: View) -> None:
+        """Append what makes the pixels `tile` of `blocks` (first, count) of an operator of the program's `layer`."""
+        views = {"dst": target, **dict(zip(("a", "b"), sources, strict=False))}
+        first, count = blocks
+        # Where rows follow each other, a plane is one long row.
+        joined = all(tile.h == 1 or view.row == tile.w * view.step for view in views.values())
+        if joined and tile.pixels <= MAX_COORDINATE:
+            steps = {name: (view.plane, view.step) for name, view in views.items()}
+            self._instruction(layer, element, tile, blocks, views, (count, tile.pixels), steps)
+            return
+        steps = {name: (view.row, view.step) for name, view in views.items()}
+        for block in range(first, first + count):
+            self._instruction(layer, element, tile, (block, 1), views, (tile.h, tile.w), steps)
 
+    def _instruction(self, layer: int, element: Element, tile: Rect, blocks: tuple[int, int], views: dict[str, View],
+                     size: tuple[int, int], steps: dict[str, tuple[int, int]]) -> None:
+        h, w = size
+        body = {**element.fields, "out_h": h, "out_w": w}
+        for name, view in views.items():
+            step_y, step_x = steps[name]
+            body |= {name: view.address(tile.y0, tile.x0, blocks[0]), f"{name}_step_x": step_x if w > 1 else 0,
+                     f"{name}_step_y": step_y if h > 1 else 0}
+        reads = [Region(Space.ACT, *view.words(tile, *blocks)) for name, view in views.items() if name != "dst"]
+        writes = [Region(Space.ACT, *views["dst"].words(tile, *blocks))]
+        if element.opcode == Opcode.TABLE:
+            if element.table == self._table:
+                reads.append(_TABLE)
+            else:
+                writes.append(_TABLE)
+                reads.append(self._load(layer, element.table))
+                body |= {"param": reads[-1].low, "reload": 1}
+        self._instructions.append(Instruction(element.opcode, body, layer, reads, writes))
 
-def add_instructions(layer: int, fields: AddFields, tile: Rect, blocks: tuple[int, int], sources: tuple[View, View],
-                     target: View) -> Iterator[Instruction]:
-    """Add the pixels `tile` of `blocks` (first, count) of two operands."""
-    a, b = sources[::-1] if fields.swapped else sources
-    views = {"a": a, "b": b, "dst": target}
-    first, count = blocks
-    joined = all(view.step == 1 and (tile.h == 1 or view.row == tile.w) for view in views.values())
-    if joined and tile.pixels <= MAX_COORDINATE:  # rows follow each other: a plane is one long row
-        yield _element(layer, fields.body, tile, blocks, views, (count, tile.pixels),
-                       {name: (view.plane, 1) for name, view in views.items()})
-        return
-    for block in range(first, first + count):
-        yield _element(layer, fields.body, tile, (block, 1), views, (tile.h, tile.w),
-                       {name: (view.row, view.step) for name, view in views.items()})
-
-
-def _element(layer: int, body: dict[str, int], tile: Rect, blocks: tuple[int, int], views: dict[str, View],
-             size: tuple[int, int], steps: dict[str, tuple[int, int]]) -> Instruction:
-    h, w = size
-    places: dict[str, int] = {}
-    for name, view in views.items():
-        step_y, step_x = steps[name]
-        places |= {name: view.address(tile.y0, tile.x0, blocks[0]), f"{name}_step_x": step_x if w > 1 else 0,
-                   f"{name}_step_y": step_y if h > 1 else 0}
-    reads = [Region(Space.ACT, *view.words(tile, *blocks)) for name, view in views.items() if name != "dst"]
-    writes = [Region(Space.ACT, *views["dst"].words(tile, *blocks))]
-    return Instruction(Opcode.ADD, {**body, **places, "out_h": h, "out_w": w}, layer, reads, writes)
+    def _load(self, layer: int, table: bytes) -> Region:
+        """Return where `table` is in the parameter buffer, from which the vector unit reads it now."""
+        self._table = table
+        if table not in self._offsets:
+            self._offsets[table] = self._pool.add(table)
+        words = len(table) // self._word
+        local = self._loader.address(layer, Buffer.PARAM, table, self._offsets[table], words)
+        return Region(Space.PARAM, local, local + words)

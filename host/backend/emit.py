@@ -8,12 +8,13 @@ from itertools import product
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import Opcode
 from .constants import ConstantPool
-from .elements import add_fields, add_instructions
+from .elements import ElementEmitter
 from .emit_conv import ConvEmitter
 from .instruction import Instruction, Region, Space
-from .layers import AddLayer, ConvLayer, Layer, PoolLayer, PoolPiece, Storage
+from .layers import ConvLayer, ElementLayer, Layer, PoolLayer, PoolPiece, Storage
 from .layout import Rect, View
 from .memory import LayerPlan, MemoryPlan
+from .rings import ConstantLoader
 from .tiling import Band, tiles
 from .transfers import Transfers
 
@@ -32,7 +33,7 @@ class Emitter:
         config: configuration of the core.
         storages: storages by name.
         plan: memory plan of the step's layers.
-        dram: offset of each tensor that is ever in DRAM, from the start of the tensors.
+        dram: offset of each tensor that is ever in DRAM, as `Transfers` wants it.
         arriving: tensors that are in DRAM before the step starts.
         leaving: tensors that must be in DRAM when it ends.
         pool: where constants go.
@@ -45,10 +46,12 @@ class Emitter:
         self._transfers = Transfers(config, storages, dram, resident)
         self._layer = 0
         self.instructions: list[Instruction] = []
-        self._convolutions = ConvEmitter(config, pool, self.instructions, self._arrive)
+        loader = ConstantLoader(config, self.instructions)
+        self._elements = ElementEmitter(pool, loader, config.word_bytes, self.instructions)
+        self._convolutions = ConvEmitter(config, pool, loader, self._elements, self.instructions, self._arrive)
 
     def emit(self, number: int, layer: Layer, plan: LayerPlan) -> None:
-        """Append the instructions of `layer`, whose index in the program is `number`; of its sum, one more."""
+        """Append the instructions of `layer`, whose index in the program is `number`; its steps follow."""
         self._layer = number
         held: _Held = {}
         if isinstance(layer, ConvLayer):
@@ -61,8 +64,8 @@ class Emitter:
             elif isinstance(layer, PoolLayer):
                 for piece in layer.pieces:
                     self._pool_piece(layer, piece, band, inputs[0], output)
-            elif isinstance(layer, AddLayer):
-                self._add(layer, band, inputs, output)
+            elif isinstance(layer, ElementLayer):
+                self._element(layer, band, inputs, output)
             if -1 in plan.slots:
                 self._move(Opcode.STORE, layer, -1, band, output)
         storage, image = layer.output
@@ -75,7 +78,7 @@ class Emitter:
         """Return where operand `position` lies for a band, and whether it must be loaded there first."""
         storage, image = layer.output if position < 0 else layer.inputs[position]
         if position not in plan.slots:
-            return View(self._plan.resident[storage], image.w, image.plane), False
+            return View(self._plan.resident[storage], image.w, image.plane).repeated(*layer.repeats(position)), False
         rect = layer.needs(position, band.rect)
         first, count = layer.blocks(position, band.first, band.blocks)
         key, (before, slot) = (rect, first, count), held.get(position, (None, -1))
@@ -83,7 +86,8 @@ class Emitter:
             slot = (slot + 1) % plan.bands.slots
             held[position] = key, slot
         base = plan.slots[position][slot] - rect.y0 * rect.w - rect.x0 - first * rect.pixels
-        return View(base, rect.w, rect.pixels), key != before and rect.pixels > 0
+        view = View(base, rect.w, rect.pixels).repeated(*layer.repeats(position))
+        return view, key != before and rect.pixels > 0
 
     def _input(self, layer: Layer, position: int, band: Band, plan: LayerPlan, held: _Held) -> View:
         view, load = self._view(layer, position, band, plan, held)
@@ -127,12 +131,10 @@ class Emitter:
             writes = [Region(Space.ACT, *target.words(tile, block))]
             self.instructions.append(Instruction(Opcode.POOL, body, self._layer, reads, writes))
 
-    def _add(self, layer: AddLayer, band: Band, sources: Sequence[View], target: View) -> None:
-        fields = add_fields(layer.params, layer.clamp)
+    def _element(self, layer: ElementLayer, band: Band, sources: Sequence[View], target: View) -> None:
         for tile in tiles(band.rect, _TILE_PIXELS):
             count = max(1, _VECTOR_WORDS // tile.pixels)
             for first in range(band.first, band.first + band.blocks, count):
                 self._arrive(layer, tile)
                 blocks = first, min(count, band.first + band.blocks - first)
-                self.instructions += add_instructions(self._layer, fields, tile, blocks, (sources[0], sources[1]),
-                                                      target)
+                self._elements.emit(self._layer, layer.element, tile, blocks, sources, target)

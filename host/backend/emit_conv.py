@@ -1,4 +1,4 @@
-"""Emission of convolutions: weights, COMPUTE, REQUANT, and an addition behind them."""
+"""Emission of convolutions: weights, COMPUTE, REQUANT, and element-wise operators behind them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import product
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import PARAM_WORDS, Buffer, Opcode
 from .constants import ConstantPool, ConvConstants
-from .elements import AddFields, add_fields, add_instructions
+from .elements import ElementEmitter
 from .filters import filter_tiles, walk
 from .instruction import Instruction, Region, Space
 from .layers import ConvLayer, Filter, Layer, Window
 from .layout import Image, Rect, View
-from .rings import Ring
+from .rings import ConstantLoader
 from .tiling import Band, tiles
 
 # Pixels per compute tile: enough to hide a weight tile behind each pass, few enough for the next layer to start early.
@@ -29,14 +29,16 @@ class ConvEmitter:
     Args:
         config: configuration of the core.
         pool: where constants go.
+        loader: loads them.
+        elements: emits what is fused behind a convolution.
         instructions: the program so far.
         arrive: loads what some output pixels of a layer need of inputs that stay on chip.
     """
 
-    def __init__(self, config: AcceleratorConfig, pool: ConstantPool, instructions: list[Instruction],
-                 arrive: Callable[[Layer, Rect], None]) -> None:
-        self._config, self._pool, self._instructions, self._arrive = config, pool, instructions, arrive
-        self._weights, self._params = Ring(config.wgt_words), Ring(config.param_words)
+    def __init__(self, config: AcceleratorConfig, pool: ConstantPool, loader: ConstantLoader, elements: ElementEmitter,
+                 instructions: list[Instruction], arrive: Callable[[Layer, Rect], None]) -> None:
+        self._config, self._pool, self._loader, self._elements = config, pool, loader, elements
+        self._instructions, self._arrive = instructions, arrive
         self._half = 0
         self._most = min(config.acc_half, max(4 * config.rows, _TILE_PIXELS))
 
@@ -48,10 +50,6 @@ class ConvEmitter:
             pixels = min(pixels, max(2 * self._config.rows, -(-layer.output.image.plane // 2)))
         self._pixels = pixels
         self._constants = ConvConstants(layer, self._config, self._pool, pixels, starts=starts, ends=ends)
-        self._sum: AddFields | None = None
-        if layer.sum:
-            fields = add_fields(layer.sum.params, layer.sum.clamp)
-            self._sum = fields._replace(swapped=fields.swapped == layer.sum.conv_is_a)
 
     def band(self, band: Band, inputs: Sequence[View], target: View) -> None:
         """Append the instructions of one band."""
@@ -106,9 +104,9 @@ class ConvEmitter:
             self._compute(tile, group, number, inputs[0], acc + (group[0] - first) * tile.pixels)
         blocks = first, sum(count for _, count in groups)
         self._requant(tile, blocks, target, acc)
-        if self._sum:
-            self._instructions += add_instructions(self._number + 1, self._sum, tile, blocks, (target, inputs[-1]),
-                                                   target)
+        for number, step in enumerate(self._layer.steps, self._number + 1):
+            sources = [target if operand < 0 else inputs[operand] for operand in step.operands]
+            self._elements.emit(number, step.element, tile, blocks, sources, target)
 
     def _compute(self, tile: Rect, blocks: tuple[int, int], number: int, source: View, acc: int) -> None:
         layer, config = self._layer, self._config
@@ -159,23 +157,13 @@ class ConvEmitter:
 
     def _weight_address(self, block: int, number: int) -> int:
         first, offset, words = self._constants.weights(block, number)
-        local = self._constant(self._weights, Space.WGT, Buffer.WGT, (self._number, first, number), offset, words)
+        local = self._loader.address(self._number, Buffer.WGT, (self._number, first, number), offset, words)
         return local + (block - first) * self._constants.block_words
 
     def _param_address(self, block: int) -> int:
         first, offset, words = self._constants.params(block)
-        local = self._constant(self._params, Space.PARAM, Buffer.PARAM, (self._number, first), offset, words)
+        local = self._loader.address(self._number, Buffer.PARAM, (self._number, first), offset, words)
         return local + (block - first) * PARAM_WORDS
-
-    def _constant(self, ring: Ring, space: Space, buffer: Buffer, key: tuple[int, ...], offset: int, words: int) -> int:
-        """Return the address of a constant on chip, after a load when it is not there."""
-        local = ring.find(key)
-        if local is None:
-            local = ring.claim(key, words)
-            body = {"dram": offset, "local": local, "rows": 1, "row_words": words, "buffer": buffer}
-            self._instructions.append(Instruction(Opcode.LOAD, body, self._number, [],
-                                                  [Region(space, local, local + words)]))
-        return local
 
 
 def _filter_fields(kernel: Filter, window: Window, tile: Rect, image: Image, first_pass: int, source: View,

@@ -1,4 +1,4 @@
-"""Fusion of additions behind the convolutions that produce an operand."""
+"""Fusion of element-wise operators behind the convolutions that produce an operand."""
 
 from __future__ import annotations
 
@@ -6,32 +6,52 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .layers import AddLayer, ConvLayer, Layer, Operand, Sum
+from ...hw.isa import Opcode
+from .layers import ConvLayer, ElementLayer, Layer, Operand, Step
 
 
-def fuse_sums(layers: Sequence[Layer], leaving: set[str]) -> list[Layer]:
-    """Return `layers`, in topological order, with additions done tile by tile behind a convolution.
+def fuse_elements(layers: Sequence[Layer], leaving: set[str]) -> list[Layer]:
+    """Return `layers`, in topological order, with element-wise operators done tile by tile behind a convolution.
 
-    The convolution is the later one of the two producers, and nothing but the addition may read its result; tensors
+    The convolution is the latest producer of an operand, and nothing but the operator may read its result; tensors
     that are `leaving` for DRAM are read there.
     """
     readers = Counter(operand.storage for layer in layers for operand in layer.inputs)
     fused: list[Layer] = []
     place: dict[str, int] = {}
     for layer in layers:
-        if isinstance(layer, AddLayer) and layer.inputs[0].storage != layer.inputs[1].storage:
-            latest = max(range(2), key=lambda k: place.get(layer.inputs[k].storage, -1))
-            name, other = layer.inputs[latest].storage, layer.inputs[1 - latest].storage
+        at = len(fused)
+        if isinstance(layer, ElementLayer):
+            latest = max(range(len(layer.inputs)), key=lambda k: place.get(layer.inputs[k].storage, -1))
+            name = layer.inputs[latest].storage
             producer = fused[place[name]] if name in place else None
-            if (isinstance(producer, ConvLayer) and not producer.sum and readers[name] == 1 and name not in leaving
-                    and producer.output.image.words == layer.output.image.words):
-                image = producer.output.image
-                fused[place[name]] = replace(
-                    producer, inputs=(*producer.inputs, Operand(other, image)),
-                    output=Operand(layer.output.storage, image),
-                    sum=Sum(layer.op, layer.params, latest == 0, layer.clamp))
-                place[layer.output.storage] = place[name]
-                continue
-        place[layer.output.storage] = len(fused)
-        fused.append(layer)
+            if (isinstance(producer, ConvLayer) and readers[name] == 1 and name not in leaving
+                    and _can_follow(layer, latest, producer)):
+                at = place[name]
+                fused[at] = _followed(producer, layer, latest)
+        place[layer.output.storage] = at
+        if at == len(fused):
+            fused.append(layer)
     return fused
+
+
+def _can_follow(layer: ElementLayer, position: int, conv: ConvLayer) -> bool:
+    """Return whether `layer` can work on the tiles of a convolution that makes its operand `position`."""
+    image = layer.output.image
+    others = [operand.image for k, operand in enumerate(layer.inputs) if k != position]
+    # Two tables in turns would be read again for every tile.
+    tables = {element.table for element in (layer.element, *(step.element for step in conv.steps))
+              if element.opcode == Opcode.TABLE}
+    return (layer.inputs[position].image == image and conv.output.image.words == image.words
+            and all(other == image or other.plane == 1 for other in others) and len(tables) <= 1)
+
+
+def _followed(conv: ConvLayer, layer: ElementLayer, position: int) -> ConvLayer:
+    """Return `conv` with `layer` behind it, whose operand `position` it makes."""
+    inputs, operands = [*conv.inputs], []
+    for k, (storage, image) in enumerate(layer.inputs):
+        operands.append(-1 if k == position else len(inputs))
+        if k != position:
+            inputs.append(Operand(storage, conv.output.image if image == layer.output.image else image))
+    return replace(conv, inputs=tuple(inputs), output=Operand(layer.output.storage, conv.output.image),
+                   steps=(*conv.steps, Step(layer.op, layer.element, tuple(operands))))

@@ -10,13 +10,14 @@ from ...hw.isa import UNIT_OF, Opcode, Unit
 
 
 class Space(enum.IntEnum):
-    """Memories that instructions of different units share; words each, DRAM in bytes."""
+    """Memories that instructions touch: words each, DRAM in bytes; TABLE is the one that the vector unit holds."""
 
     ACT = 0
     WGT = 1
     PARAM = 2
     ACC = 3
     DRAM = 4
+    TABLE = 5
 
 
 class Region(NamedTuple):

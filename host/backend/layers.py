@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...hw.isa import PoolMode
-from ...models.ops import AddParams
+from ...hw.isa import Opcode, PoolMode
 from .layout import Gather, Image, Rect, blocks_of
 
 
@@ -27,6 +27,7 @@ class Storage:
         words: size on chip.
         tensor: the tensor of the graph, where the storage is a second form of it.
         gather: how it lies in DRAM when that is not as on chip.
+        data: its contents, packed, when it is a constant; else empty.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Storage:
     words: int
     tensor: str = ""
     gather: Gather | None = None
+    data: bytes = b""
 
     def dram_bytes(self, word_bytes: int) -> int:
         """Return the bytes that it takes in DRAM."""
@@ -103,14 +105,12 @@ class Layer:
         inputs: operands; all have the shape that `window` expects.
         output: result.
         window: input pixels of an output pixel.
-        clamp: output zero point and bounds.
     """
 
     op: str
     inputs: tuple[Operand, ...]
     output: Operand
     window: Window
-    clamp: Clamp
 
     @property
     def splits_rows(self) -> bool:
@@ -126,18 +126,56 @@ class Layer:
         """Return the pixels of operand `position` (-1: the output) that the output pixels `out` read."""
         return out if position < 0 else self.window.needs(out, self.inputs[position].image)
 
+    def repeats(self, position: int) -> tuple[bool, bool]:
+        """Return whether one row, and one column, of operand `position` serves all rows, columns of the output."""
+        return False, False
+
     def blocks(self, position: int, first: int, count: int) -> tuple[int, int]:
         """Return (first, count) of the channel blocks of an operand that these output blocks read."""
         return first, count
 
 
-class Sum(NamedTuple):
-    """An addition fused behind a convolution: its second operand is the convolution's last input."""
+@dataclass(frozen=True)
+class Element:
+    """An element-wise instruction, less the places of its operands.
+
+    Attributes:
+        opcode: ADD, MUL or TABLE.
+        fields: fields of its layout, without addresses, steps and sizes.
+        table: the entries of a TABLE, one byte each.
+    """
+
+    opcode: Opcode
+    fields: Mapping[str, int]
+    table: bytes = b""
+
+
+@dataclass(frozen=True, eq=False)
+class ElementLayer(Layer):
+    """Element-wise operator on the vector unit; an input of one row or column is repeated.
+
+    Attributes:
+        element: the instruction; its operands are the inputs, in their order.
+    """
+
+    element: Element
+
+    def needs(self, position: int, out: Rect) -> Rect:
+        return _part(out, self.repeats(position))
+
+    def repeats(self, position: int) -> tuple[bool, bool]:
+        return _repeats(self, position)
+
+
+class Step(NamedTuple):
+    """An element-wise operator fused behind a convolution, in place.
+
+    Its operands are inputs of the convolution, by position; -1 is what the convolution and the steps before have made.
+    """
 
     op: str
-    params: AddParams
-    conv_is_a: bool
-    clamp: Clamp
+    element: Element
+    operands: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +183,7 @@ class ConvLayer(Layer):
     """Convolution or matrix product on the array.
 
     Attributes:
+        clamp: output zero point and bounds.
         weights: int8 [output blocks, kh, kw, input blocks, R rows, R columns].
         params: uint8 [output blocks, PARAM_WORDS, R], as REQUANT reads them.
         fill: value of padding pixels.
@@ -152,9 +191,10 @@ class ConvLayer(Layer):
         filter: runs in the array's filter mode, one weight tile per pass of the filter; else None.
         gathered: the input's words are gathered from raw rows, which loads do not split.
         transposed: the input image is transposed, and the output is walked column by column.
-        sum: an addition that follows at once.
+        steps: element-wise operators that follow tile by tile.
     """
 
+    clamp: Clamp
     weights: npt.NDArray[np.int8]
     params: npt.NDArray[np.uint8]
     fill: int
@@ -162,12 +202,15 @@ class ConvLayer(Layer):
     filter: Filter | None = None
     gathered: bool = False
     transposed: bool = False
-    sum: Sum | None = None
+    steps: tuple[Step, ...] = ()
 
     def needs(self, position: int, out: Rect) -> Rect:
         if position != 0:
-            return out
+            return _part(out, self.repeats(position))
         return self.window.needs(out.transposed if self.transposed else out, self.inputs[0].image)
+
+    def repeats(self, position: int) -> tuple[bool, bool]:
+        return _repeats(self, position) if position else (False, False)
 
     def blocks(self, position: int, first: int, count: int) -> tuple[int, int]:
         if position != 0:
@@ -203,13 +246,24 @@ class PoolPiece(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PoolLayer(Layer):
-    """Window reduction, requantisation or copy on the vector unit."""
+    """Window reduction, requantisation or copy on the vector unit.
 
+    Attributes:
+        clamp: output zero point and bounds.
+        pieces: parts of the output, by their parameters.
+    """
+
+    clamp: Clamp
     pieces: tuple[PoolPiece, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class AddLayer(Layer):
-    """Addition of two tensors on the vector unit."""
+def _repeats(layer: Layer, position: int) -> tuple[bool, bool]:
+    """Return what `Layer.repeats` does for an operand that is as large as the output or repeated."""
+    image, out = (layer.output if position < 0 else layer.inputs[position]).image, layer.output.image
+    return image.h < out.h, image.w < out.w
 
-    params: AddParams
+
+def _part(out: Rect, repeats: tuple[bool, bool]) -> Rect:
+    """Return the pixels that the output pixels `out` read of such an operand."""
+    y, x = repeats
+    return Rect(0 if y else out.y0, 1 if y else out.y1, 0 if x else out.x0, 1 if x else out.x1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...hw.isa import MAX_LEFT_SHIFT
 from .layers import Unfit, Window
 from .layout import Image
 
@@ -33,6 +34,12 @@ def check_window(window: Window, source: Image, target: Image, most: int) -> Non
         furthest = max(size, (count - 1) * stride + (kernel - 1) * dilation)
         _require(f"padded size {name}", max(before, furthest), MAX_COORDINATE)
     _require("words between pixels", max(window.sx, window.dx) * source.blocks, MAX_STEP)
+
+
+def check_shift(shift: int) -> None:
+    """Raise `Unfit` unless the vector unit can shift by `shift`, positive to the left."""
+    if not -31 <= shift <= MAX_LEFT_SHIFT:
+        raise Unfit(f"a scale must not need a shift outside -31..{MAX_LEFT_SHIFT}, not {shift}")
 
 
 def without_idle_strides(window: Window, out: Image) -> Window:

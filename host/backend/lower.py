@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from ...hw.config import AcceleratorConfig
-from ..graph import Graph, Op
-from .layers import ConvLayer, Layer, Storage, Unfit
-from .layout import Image, blocks_of, split_shape
+from ..functions import function_of
+from ..graph import Graph, Op, Tensor
+from .layers import ConvLayer, Layer, Operand, Storage, Unfit
+from .layout import Image, blocks_of, pack, split_shape
 from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected
-from .lower_vector import lower_add, lower_average_pool, lower_max_pool, lower_mean, lower_pad, lower_quantize
+from .lower_elements import PAIRS, lower_table
+from .lower_vector import lower_average_pool, lower_max_pool, lower_mean, lower_pad, lower_quantize
 
 
 @dataclass
@@ -79,12 +83,11 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
     dtypes = graph.tensors[op.inputs[0]].dtype, graph.result(op).dtype
     if dtypes != ("int8", "int8"):
         raise Unfit(f"the hardware takes and gives int8, not {dtypes[0]} and {dtypes[1]}")
+    if (layer := _lower_element(graph, op, lowered, word_bytes)) is not None:
+        return layer
     x, y = lowered.storage(op.inputs[0]), lowered.storage(op.outputs[0])
     if op.kind == "FULLY_CONNECTED":
         return lower_fully_connected(graph, op, x, y, word_bytes)
-    if op.kind == "ADD":
-        image, *_ = [_image(graph, lowered, name, word_bytes) for name in op.inputs]
-        return lower_add(graph, op, x, lowered.storage(op.inputs[1]), y, image)
     x_image = _image(graph, lowered, op.inputs[0], word_bytes)
     if op.kind == "QUANTIZE":
         return lower_quantize(graph, op, x, y)
@@ -109,6 +112,49 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
     if op.kind == "PAD":
         return lower_pad(graph, op, x, x_image, y, y_image)
     raise Unfit("the hardware has no such operator")
+
+
+def _lower_element(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer | None:
+    """Lower an element-wise operator, or return None when `op` is something else."""
+    function = function_of(graph, op) if op.kind != "QUANTIZE" else None  # POOL does that without a table
+    if function is None and op.kind in ("MAXIMUM", "MINIMUM", "PRELU"):
+        raise Unfit("the hardware has it with a scalar constant only")
+    names = [function.source] if function else op.inputs if op.kind in PAIRS else ()
+    if not names:
+        return None
+    operands = [_operand(graph, op, lowered, name, word_bytes) for name in names]
+    y = Operand(op.outputs[0], _image(graph, lowered, op.outputs[0], word_bytes))
+    return lower_table(op, operands[0], y, function.table) if function else PAIRS[op.kind](graph, op, operands, y)
+
+
+def _operand(graph: Graph, op: Op, lowered: Lowered, name: str, word_bytes: int) -> Operand:
+    """Return an operand of an element-wise operator, as large as the result or to be repeated; constants get a storage.
+
+    Raises `Unfit` when it has to be repeated in a way that the hardware does not know.
+    """
+    tensor, (h, w, channels) = graph.tensors[name], split_shape(graph.result(op).shape)
+    if tensor.data is not None:
+        name = _store_constant(lowered, tensor, channels, word_bytes)
+        stored = lowered.storages[name]
+        operand = Operand(name, Image(stored.h, stored.w, blocks_of(channels, word_bytes)))
+    elif split_shape(tensor.shape)[2] != channels:
+        raise Unfit(f"operand '{name}' must have {channels} channels like the result, not {tensor.shape[-1]}")
+    else:
+        operand = Operand(lowered.storage(name).name, _image(graph, lowered, name, word_bytes))
+    if operand.image.h not in (1, h) or operand.image.w not in (1, w):
+        raise Unfit(f"operand '{name}' {tensor.shape} is repeated along some of the rows of {graph.result(op).shape}")
+    return operand
+
+
+def _store_constant(lowered: Lowered, tensor: Tensor, channels: int, word_bytes: int) -> str:
+    """Return the name of the storage of a constant with its last dimension repeated to `channels`."""
+    assert tensor.data is not None, "a constant has data"
+    data, name = tensor.data, tensor.name
+    if data.shape[-1:] != (channels,):
+        data, name = np.broadcast_to(data, (*data.shape[:-1], channels)), f"{name} of {channels} channels"
+    storage = Storage.of(name, split_shape(data.shape), word_bytes)
+    lowered.storages[name] = replace(storage, data=pack(data, channels, word_bytes))
+    return name
 
 
 def _image(graph: Graph, lowered: Lowered, name: str, word_bytes: int) -> Image:

@@ -1,16 +1,24 @@
-"""Lowering of pooling, averaging, requantisation, padding and addition to the vector unit."""
+"""Lowering of pooling, averaging, requantisation and padding to the vector unit."""
 
 from __future__ import annotations
 
 from itertools import groupby
 
-from ...hw.isa import MAX_LEFT_SHIFT, PoolMode
+from ...hw.isa import PoolMode
 from ...models.ops import fold_mean
 from ..graph import Graph, Op
-from ..quantparams import act_range, add_params, rescale
-from .layers import AddLayer, Clamp, Operand, PoolLayer, PoolPiece, Storage, Unfit, Window
+from ..quantparams import act_range, rescale
+from .layers import Clamp, Operand, PoolLayer, PoolPiece, Storage, Unfit, Window
 from .layout import Image, Rect
-from .limits import MAX_COORDINATE, MAX_POOL_KERNEL, MAX_POOL_TAPS, check_size, check_window, without_idle_strides
+from .limits import (
+    MAX_COORDINATE,
+    MAX_POOL_KERNEL,
+    MAX_POOL_TAPS,
+    check_shift,
+    check_size,
+    check_window,
+    without_idle_strides,
+)
 
 _LOWEST = -128
 
@@ -69,19 +77,6 @@ def lower_pad(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_im
     return _pool(op, (x, x_image), (y, y_image), window, Clamp(0), (piece,))
 
 
-def lower_add(graph: Graph, op: Op, a: Storage, b: Storage, y: Storage, image: Image) -> AddLayer:
-    """Lower ADD of equal shapes. Raises `Unfit` when the hardware cannot run it."""
-    first, second = graph.operands(op)
-    if first.shape != second.shape:
-        raise Unfit(f"operands must have equal shapes, not {first.shape} and {second.shape}")
-    check_size(image)
-    params = add_params(graph, op)
-    for shift in (params.a_shift, params.b_shift, params.y_shift):
-        _check_shift(shift)
-    return AddLayer(op.name, (Operand(a.name, image), Operand(b.name, image)), Operand(y.name, image), Window(),
-                    Clamp(params.y_zp, params.act_min, params.act_max), params)
-
-
 def flat_image(storage: Storage) -> Image:
     """Return an image of one-word pixels with all words of `storage`, as element-wise operators walk it.
 
@@ -130,15 +125,10 @@ def _average(rect: Rect, taps: int) -> PoolPiece:
 
 
 def _sum(rect: Rect, bias: int, mult: int, shift: int) -> PoolPiece:
-    _check_shift(shift)
+    check_shift(shift)
     return PoolPiece(rect, PoolMode.SUM, bias=bias, mult=mult, shift=shift)
 
 
 def _check_taps(taps: int) -> None:
     if taps > MAX_POOL_TAPS:
         raise Unfit(f"a window must have at most {MAX_POOL_TAPS} taps, not {taps}")
-
-
-def _check_shift(shift: int) -> None:
-    if not -31 <= shift <= MAX_LEFT_SHIFT:
-        raise Unfit(f"a scale must not need a shift outside -31..{MAX_LEFT_SHIFT}, not {shift}")

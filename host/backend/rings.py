@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import Buffer, Opcode
+from .instruction import Instruction, Region, Space
+
+_SPACES = {Buffer.WGT: Space.WGT, Buffer.PARAM: Space.PARAM}
+
 
 class Ring:
     """Contents of a buffer that is filled round and round; the oldest contents give way.
@@ -37,3 +43,30 @@ class Ring:
         self._held[key] = (low, high)
         self._head = high
         return low
+
+
+class ConstantLoader:
+    """Appends to `instructions` the loads of constants into the weight and parameter buffers.
+
+    Args:
+        config: configuration of the core.
+        instructions: the program so far.
+    """
+
+    def __init__(self, config: AcceleratorConfig, instructions: list[Instruction]) -> None:
+        self._rings = {Buffer.WGT: Ring(config.wgt_words), Buffer.PARAM: Ring(config.param_words)}
+        self._instructions = instructions
+
+    def address(self, layer: int, buffer: Buffer, key: Hashable, offset: int, words: int) -> int:
+        """Return where the constant `key`, `words` from byte `offset` of DRAM, is, after a load when it is not there.
+
+        The load belongs to the program's `layer`.
+        """
+        ring = self._rings[buffer]
+        local = ring.find(key)
+        if local is None:
+            local = ring.claim(key, words)
+            body = {"dram": offset, "local": local, "rows": 1, "row_words": words, "buffer": buffer}
+            self._instructions.append(Instruction(Opcode.LOAD, body, layer, [],
+                                                  [Region(_SPACES[buffer], local, local + words)]))
+        return local

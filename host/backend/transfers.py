@@ -24,7 +24,7 @@ class Transfers:
     Args:
         config: configuration of the core.
         storages: storages by name.
-        dram: offset of each tensor that is ever in DRAM, from the start of the tensors.
+        dram: offset of each tensor that is ever in DRAM, from the start of the tensors; of constants, from byte 0.
         arriving: address of each tensor that stays on chip and is in DRAM before the step starts.
     """
 
@@ -43,7 +43,7 @@ class Transfers:
             for block in range(first, first + count):
                 assert rect.x0 == 0, "rows are gathered from their first pixel on"
                 words = -(-((rect.w - 1) * gather.pitch + self._word) // self._word)
-                yield self._transfer(opcode, layer, dram + rect.y0 * gather.row_bytes + block * self._word,
+                yield self._transfer(opcode, layer, storage, dram + rect.y0 * gather.row_bytes + block * self._word,
                                      gather.row_bytes, target.address(rect.y0, 0, block), target.row, rect.h, words,
                                      pitch=gather.pitch, windows=rect.w)
             return
@@ -51,14 +51,14 @@ class Transfers:
         local = target.address(rect.y0, rect.x0, first)
         whole_rows = rect.h == 1 or rect.w == image.w == target.row
         if whole_rows and rect.pixels == image.plane == target.plane and count * rect.pixels <= MAX_RUN:
-            yield self._transfer(opcode, layer, start, 0, local, 0, 1, count * rect.pixels)
+            yield self._transfer(opcode, layer, storage, start, 0, local, 0, 1, count * rect.pixels)
         elif whole_rows and rect.pixels <= MAX_RUN:
-            yield self._transfer(opcode, layer, start, image.plane * self._word, local, target.plane, count,
+            yield self._transfer(opcode, layer, storage, start, image.plane * self._word, local, target.plane, count,
                                  rect.pixels)
         else:
             for block in range(count):
-                yield self._transfer(opcode, layer, start + block * image.plane * self._word, image.w * self._word,
-                                     local + block * target.plane, target.row, rect.h, rect.w)
+                yield self._transfer(opcode, layer, storage, start + block * image.plane * self._word,
+                                     image.w * self._word, local + block * target.plane, target.row, rect.h, rect.w)
 
     def arrive(self, layer: int, storage: str, image: Image, rect: Rect) -> Iterator[Instruction]:
         """Load what is not there yet of the pixels up to the end of `rect` of a tensor that stays on chip."""
@@ -84,12 +84,14 @@ class Transfers:
             rect = Rect(0, 1, x, min(x + size, image.words))
             yield from self.move(Opcode.STORE, layer, storage, flat, rect, (0, 1), View(base, image.words, image.words))
 
-    def _transfer(self, opcode: Opcode, layer: int, dram: int, dram_stride: int, local: int, local_stride: int,
-                  rows: int, row_words: int, **gather: int) -> Instruction:
+    def _transfer(self, opcode: Opcode, layer: int, storage: str, dram: int, dram_stride: int, local: int,
+                  local_stride: int, rows: int, row_words: int, **gather: int) -> Instruction:
         count = gather.get("windows", row_words)
         memory = Region(Space.DRAM, dram, dram + (rows - 1) * dram_stride + row_words * self._word)
         buffer = Region(Space.ACT, local, local + count, 1, rows, local_stride)
         source, target = (memory, buffer) if opcode == Opcode.LOAD else (buffer, memory)
         body = {"dram": dram, "dram_stride": dram_stride, "local": local, "local_stride": local_stride, "rows": rows,
                 "row_words": row_words, "buffer": Buffer.ACT, **gather}
+        if self._storages[storage].data:  # a constant, which nothing writes
+            return Instruction(opcode, body, layer, [], [target])
         return Instruction(opcode, body, layer, [source], [target], tensor_address=True)

@@ -174,5 +174,6 @@ _KERNELS: dict[str, Kernel] = {
     "SPACE_TO_BATCH_ND": _call(ops.space_to_batch, "block", "paddings"),
     "SUB": _binary(ops.sub),
     "SUM": _call(ops.sum_, "axes", "keepdims"),
+    "TABLE": _call(ops.lookup),
     "TRANSPOSE": _call(ops.transpose, "perm"),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +15,8 @@ from systolith.host.devices.select import open_accelerator
 from systolith.host.frontends.tflite import read_tflite
 from systolith.host.frontends.tflite_ops import CONVERTERS
 from systolith.host.graph import Graph
+from systolith.host.program import Layer
+from systolith.host.quantparams import UNARY
 from systolith.host.runtime.executor import ProgramExecutor
 from systolith.hw.config import PRESETS
 from tests.operator_case import OperatorCase
@@ -39,6 +43,12 @@ def run(graph: Graph, inputs: Arrays, device: str, preset: str = "tiny") -> Arra
         return executor.run(inputs)[0]
     finally:
         executor.close()
+
+
+def layer(case: OperatorCase) -> Layer:
+    """Return where the compiler put the operator of `case`."""
+    (found,) = compile_graph(read_tflite(case.model), PRESETS["tiny"]).layers
+    return found
 
 
 def check(case: OperatorCase, *devices: str) -> None:
@@ -68,6 +78,29 @@ def test_every_operator_of_the_frontend_is_tried() -> None:
 @given(data=st.data())
 def test_operator(kind: str, data: st.DataObject) -> None:
     check(data.draw(operators(kind)), "golden", "sim")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind in (*UNARY, "QUANTIZE")])
+@settings(COMMON, max_examples=QUICK, derandomize=True)
+@given(data=st.data())
+def test_functions_of_one_int8_run_on_the_vector_unit(kind: str, data: st.DataObject) -> None:
+    assert layer(data.draw(operators(kind))).unit == "vector"
+
+
+@pytest.mark.parametrize("kind", ["ADD", "MUL", "SUB"])
+@settings(COMMON, max_examples=5 * QUICK, derandomize=True)
+@given(data=st.data())
+def test_pairs_run_on_the_vector_unit_unless_channels_or_some_rows_repeat(kind: str, data: st.DataObject) -> None:
+    found = layer(data.draw(operators(kind)))
+    assert found.unit == "vector" or re.search("channels like the result|repeated along some", str(found.reason))
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("kind", ["HARD_SWISH", "LOGISTIC", "ADD", "MUL", "SUB"])
+@settings(COMMON, max_examples=QUICK, derandomize=True)
+@given(data=st.data())
+def test_element_wise_operators_on_the_rtl(kind: str, data: st.DataObject) -> None:
+    check(data.draw(operators(kind)), "rtl")
 
 
 @pytest.mark.slow

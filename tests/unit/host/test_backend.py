@@ -10,10 +10,19 @@ import pytest
 
 from systolith.host.backend.constants import ConstantPool, ConvConstants, sub_kernels
 from systolith.host.backend.dependencies import DRAM_GRANULE, Tracker, bank_mask, tokens
-from systolith.host.backend.fusion import fuse_sums
+from systolith.host.backend.fusion import fuse_elements
 from systolith.host.backend.gather import gathered
 from systolith.host.backend.instruction import Instruction, Region, Space
-from systolith.host.backend.layers import AddLayer, Clamp, ConvLayer, Layer, Operand, Storage, Window
+from systolith.host.backend.layers import (
+    Clamp,
+    ConvLayer,
+    Element,
+    ElementLayer,
+    Layer,
+    Operand,
+    Storage,
+    Window,
+)
 from systolith.host.backend.layout import Gather, Image, Rect, View, pack, unpack
 from systolith.host.backend.memory import Unplaceable, plan_memory
 from systolith.host.backend.rings import Ring
@@ -21,7 +30,6 @@ from systolith.host.backend.schedule import advance, order_layers
 from systolith.host.backend.tiling import Band, plan_bands, split, tiles
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import Opcode
-from systolith.models.ops import AddParams
 
 TINY = AcceleratorConfig.preset("tiny")
 SIZES = {Space.ACT: 64, Space.WGT: 64, Space.PARAM: 64, Space.ACC: 64, Space.DRAM: 4096}
@@ -122,7 +130,7 @@ POINTWISE, SMALL = Window(), Image(4, 4, 1)
 
 
 def layer(name: str, inputs: str, image: Image = SMALL, window: Window = POINTWISE) -> Layer:
-    return Layer(name, tuple(Operand(x, image) for x in inputs), Operand(name, image), window, Clamp(0))
+    return Layer(name, tuple(Operand(x, image) for x in inputs), Operand(name, image), window)
 
 
 def test_a_branch_fills_the_gap_between_dependent_layers():
@@ -241,8 +249,8 @@ def test_an_output_keeps_away_from_the_banks_of_its_inputs():
 
 def test_the_largest_tensor_streams_when_not_all_fit():
     small, large = Image(16, 64, 1), Image(64, 300, 1)
-    layers = [Layer("b", (Operand("a", small),), Operand("b", large), Window(), Clamp(0)),
-              Layer("c", (Operand("b", large),), Operand("c", small), Window(), Clamp(0))]
+    layers = [Layer("b", (Operand("a", small),), Operand("b", large), Window()),
+              Layer("c", (Operand("b", large),), Operand("c", small), Window())]
     sizes = {"a": small.words, "b": large.words, "c": small.words}
     plan = plan_memory(layers, {name: Storage(name, n, 1, 4, n) for name, n in sizes.items()}, TINY)
     assert set(plan.resident) == {"a", "c"} and len(plan.layers[0].bands.parts) > 1
@@ -313,21 +321,51 @@ def test_planes_of_a_region_are_tracked_apart():
     assert waits(planes, between, within)[1:] == [[0] * 4, [1, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("late_is_a", [False, True])
-def test_an_addition_follows_the_later_of_two_convolutions(late_is_a):
-    def conv(name, source):
-        base = layer(name, source)
-        return ConvLayer(name, base.inputs, base.output, POINTWISE, Clamp(0), np.zeros((1, 1, 1, 1, 4, 4), np.int8),
-                         np.zeros((1, 9, 4), np.uint8), fill=0, sources=(0,))
+def conv(name: str, source: str, image: Image = SMALL) -> ConvLayer:
+    base = layer(name, source, image)
+    return ConvLayer(name, base.inputs, base.output, POINTWISE, Clamp(0), np.zeros((1, 1, 1, 1, 4, 4), np.int8),
+                     np.zeros((1, 9, 4), np.uint8), fill=0, sources=(0,))
 
-    add = AddLayer("s", tuple(Operand(name, SMALL) for name in ("ba" if late_is_a else "ab")), Operand("s", SMALL),
-                   POINTWISE, Clamp(0), AddParams.from_scales(1, 0, 1, 0, 1, 0))
-    layers = [conv("a", "x"), conv("b", "x"), add]
-    first, second = fuse_sums(layers, set())
-    assert first is layers[0] and isinstance(second, ConvLayer) and second.sum
+
+def element(opcode: Opcode, name: str, inputs: str, table: bytes = b"", second: Image = SMALL) -> ElementLayer:
+    operands = tuple(Operand(x, image) for x, image in zip(inputs, (SMALL, second), strict=False))
+    return ElementLayer(name, operands, Operand(name, SMALL), POINTWISE, Element(opcode, {}, table))
+
+
+@pytest.mark.parametrize(("inputs", "operands"), [("ab", (1, -1)), ("ba", (-1, 1))])
+def test_an_element_wise_operator_follows_the_later_of_two_convolutions(inputs, operands):
+    layers = [conv("a", "x"), conv("b", "x"), element(Opcode.ADD, "s", inputs)]
+    first, second = fuse_elements(layers, set())
+    assert first is layers[0] and isinstance(second, ConvLayer)
     assert [each.storage for each in second.inputs] == ["x", "a"] and second.output.storage == "s"
-    assert second.sum.conv_is_a == late_is_a
-    assert fuse_sums(layers, {"b"}) == layers
+    assert [(step.op, step.operands) for step in second.steps] == [("s", operands)]
+    assert fuse_elements(layers, {"b"}) == layers
+
+
+def test_a_chain_follows_a_convolution():
+    layers = [conv("a", "x"), conv("b", "x"), element(Opcode.TABLE, "t", "b", b"1"), element(Opcode.MUL, "m", "ta"),
+              element(Opcode.TABLE, "u", "m", b"1")]
+    _, second = fuse_elements(layers, set())
+    assert isinstance(second, ConvLayer) and second.output.storage == "u"
+    assert [(step.op, step.operands) for step in second.steps] == [("t", (-1,)), ("m", (-1, 1)), ("u", (-1,))]
+
+
+def test_a_second_table_does_not_follow_a_convolution():
+    layers = [conv("a", "x"), element(Opcode.TABLE, "t", "a", b"1"), element(Opcode.TABLE, "u", "t", b"2")]
+    assert [each.op for each in fuse_elements(layers, set())] == ["a", "u"]
+
+
+def test_an_operand_of_single_channels_may_follow_but_not_one_of_rows():
+    layers = [conv("a", "x"), element(Opcode.MUL, "m", "ag", second=Image(1, 1, 1))]
+    (fused,) = fuse_elements(layers, set())
+    assert fused.repeats(1) == (True, True) and fused.needs(1, Rect(1, 3, 0, 4)) == Rect(0, 1, 0, 1)
+    layers = [conv("a", "x"), element(Opcode.MUL, "m", "ag", second=Image(1, 4, 1))]
+    assert fuse_elements(layers, set()) == layers
+
+
+def test_what_two_operators_read_is_not_fused():
+    layers = [conv("a", "x"), element(Opcode.TABLE, "t", "a", b"1"), element(Opcode.MUL, "m", "ta")]
+    assert fuse_elements(layers, set()) == layers
 
 
 @pytest.mark.parametrize(("shape", "stride", "expected"), [

@@ -99,10 +99,40 @@ def random_mean(rng: np.random.Generator) -> Graph:
     return graph(tensors, [op("MEAN", "x", "y", axes=axes, keepdims=keep)])
 
 
-def random_add(rng: np.random.Generator) -> Graph:
+def random_pair(rng: np.random.Generator, kind: str, constant: bool = False) -> Graph:
+    """One operand may be repeated over rows and columns, or be a constant, then also over channels."""
     shape = 1, *(int(n) for n in rng.integers(1, (20, 20, 14)))
-    tensors = [act(name, *shape, quant=quant(rng)) for name in "aby"]
-    return graph(tensors, [op("ADD", "a b", "y", activation=str(rng.choice(ACTIVATIONS)))], inputs="a b")
+    repeated = 1, *(n if rng.integers(2) else 1 for n in shape[1:3]), shape[3] if not constant or rng.integers(2) else 1
+    sizes = {"a": shape, "b": repeated, "y": shape}
+    tensors = {name: act(name, *size, quant=quant(rng)) for name, size in sizes.items()}
+    if kind == "MUL":
+        tensors["y"] = act("y", *shape, quant=QuantParams((4.0,), (int(rng.integers(-128, 128)),)))
+    if constant:
+        data = rng.integers(-128, 128, repeated).astype(np.int8)
+        tensors["b"] = replace(tensors["b"], data=data)
+    names = "a b" if rng.integers(2) else "b a"
+    return graph([*tensors.values()], [op(kind, names, "y", activation=str(rng.choice(ACTIVATIONS)))],
+                 inputs="a" if constant else "a b")
+
+
+def random_unary(rng: np.random.Generator) -> Graph:
+    shape = 1, *(int(n) for n in rng.integers(1, (20, 20, 14)))
+    return graph([act(name, *shape, quant=quant(rng)) for name in "xy"], [op("HARD_SWISH", "x", "y")])
+
+
+def random_steps(rng: np.random.Generator) -> Graph:
+    """A convolution whose result goes through a table, is added, weighted by a gate and goes through a table again."""
+    h, w, channels = (int(n) for n in rng.integers(1, (20, 20, 14)))
+    image, gate = (1, h, w, channels), (1, 1, 1, channels)
+    tensors = [act("x", 1, h, w, 3, quant=quant(rng)), weights(rng, "k", channels, 1, 1, 3),
+               act("r", *image, quant=quant(rng)), act("g", *gate, quant=quant(rng)),
+               *(act(name, *image, quant=quant(rng)) for name in "abcdy")]
+    ops = [op("CONV_2D", "x k", "a", stride=(1, 1), dilation=(1, 1), groups=1, activation="NONE",
+              pads=((0, 0), (0, 0))), op("HARD_SWISH", "a", "b"), op("ADD", "r b", "c", activation="RELU"),
+           op("MUL", "c g", "d", activation="NONE"), op("TANH" if rng.integers(2) else "ABS", "d", "y")]
+    ends = {"TANH": QuantParams((1 / 128,), (0,))}
+    tensors[-1] = replace(tensors[-1], quant=ends.get(ops[-1].kind, tensors[-1].quant))
+    return graph(tensors, ops, inputs="x r g")
 
 
 def random_quantize(rng: np.random.Generator) -> Graph:
@@ -125,7 +155,13 @@ GENERATORS = {
     "max_pool": lambda rng: random_pool(rng, "MAX_POOL_2D"),
     "average_pool": lambda rng: random_pool(rng, "AVERAGE_POOL_2D"),
     "mean": random_mean,
-    "add": random_add,
+    "add": lambda rng: random_pair(rng, "ADD"),
+    "sub": lambda rng: random_pair(rng, "SUB"),
+    "mul": lambda rng: random_pair(rng, "MUL"),
+    "add_constant": lambda rng: random_pair(rng, "ADD", constant=True),
+    "mul_constant": lambda rng: random_pair(rng, "MUL", constant=True),
+    "unary": random_unary,
+    "steps": random_steps,
     "quantize": random_quantize,
     "pad": random_pad,
 }
@@ -244,21 +280,20 @@ def cpu_case(kind: str) -> tuple[Graph, str]:
         tensors = [act("x", 1, 20, 2, 4), const("w", 4, 17, 1, 4), act("y", 1, 4, 2, 4)]
         return graph(tensors, [op("CONV_2D", "x w", "y", **conv, groups=1)]), "kernel y must be at most 16, not 17"
     if kind == "broadcast":
-        tensors = [act("x", 1, 2, 2, 4), act("b", 1, 1, 1, 4), act("y", 1, 2, 2, 4)]
-        return graph(tensors, [op("ADD", "x b", "y", activation="NONE")], inputs="x b"), "equal shapes"
+        tensors = [act("x", 1, 2, 2, 4), act("b", 1, 2, 2, 1), act("y", 1, 2, 2, 4)]
+        return graph(tensors, [op("ADD", "x b", "y", activation="NONE")], inputs="x b"), "4 channels like the result"
     if kind == "size":
         tensors = [act("x", 1, 9000, 1, 1), act("y", 1, 4500, 1, 1)]
         attrs = {"kernel": (2, 1), "stride": (2, 1), "pads": ((0, 0), (0, 0)), "activation": "NONE"}
         return graph(tensors, [op("MAX_POOL_2D", "x", "y", **attrs)]), "height must be at most 8191, not 9000"
-    if kind == "constant":
-        tensors = [act("x", 1, 2, 2, 4), replace(const("c", 1, 2, 2, 4), quant=QuantParams((0.5,), (1,))),
-                   act("y", 1, 2, 2, 4)]
-        return graph(tensors, [op("ADD", "x c", "y", activation="NONE")]), "'c' is a constant"
+    if kind == "maximum":
+        tensors = [act("x", 1, 2, 2, 4), act("b", 1, 2, 2, 4), act("y", 1, 2, 2, 4)]
+        return graph(tensors, [op("MAXIMUM", "x b", "y")], inputs="x b"), "with a scalar constant only"
     tensors = [act("x", 1, 4, 4, 4, dtype="uint8"), act("y", 1, 4, 4, 4)]
     return graph(tensors, [op("QUANTIZE", "x", "y")]), "not uint8 and int8"
 
 
-@pytest.mark.parametrize("kind", ["left shift", "kernel", "broadcast", "size", "constant", "uint8"])
+@pytest.mark.parametrize("kind", ["left shift", "kernel", "broadcast", "size", "maximum", "uint8"])
 def test_what_the_hardware_cannot_do_runs_on_the_cpu_with_a_reason(kind):
     network, reason = cpu_case(kind)
     compiled = compile_graph(network, TINY)
@@ -313,6 +348,6 @@ def test_equal_graphs_compile_to_equal_programs():
 
 
 def test_inputs_are_written_by_name():
-    network = random_add(np.random.default_rng(2))
+    network = random_pair(np.random.default_rng(2), "ADD")
     (step,) = compile_graph(network, TINY).steps
     assert [binding.name for binding in step.inputs] == ["a", "b"] and set(random_inputs(network)) == {"a", "b"}

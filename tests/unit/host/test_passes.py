@@ -9,10 +9,11 @@ import pytest
 
 from systolith.host.devices.golden import execute
 from systolith.host.errors import GraphError
-from systolith.host.graph import Graph, QuantParams
+from systolith.host.graph import Graph, QuantParams, Tensor
 from systolith.host.passes import (
     fuse_dilation,
     fuse_pad,
+    fuse_tables,
     remove_copies,
     remove_reshapes,
     remove_unused,
@@ -233,3 +234,57 @@ def test_a_pass_that_breaks_the_graph_is_caught():
     g = padded_conv(((0, 0), (1, 1), (1, 1), (0, 0)), multiplier=1)
     with pytest.raises(GraphError, match="before anything writes it"):
         run_passes(g, [lambda graph: graph.with_ops(graph.ops[1:])])
+
+
+SHAPE = (1, 2, 2, 8)
+SIGMOID = QuantParams((1 / 256,), (-128,))
+
+
+def scalar(name: str, code: int) -> Tensor:
+    return Tensor(name, (1,), "int8", QUANT, np.array([code], np.int8))
+
+
+def test_silu_becomes_one_table():
+    g = graph([act("x", *SHAPE), act("s", *SHAPE, quant=SIGMOID), act("y", *SHAPE)],
+              [op("LOGISTIC", "x", "s"), op("MUL", "x s", "y", activation="NONE")])
+    after = fuse_tables(g)
+    assert [(each.kind, each.inputs[0], each.name) for each in after.ops] == [("TABLE", "x", "op_y")]
+    assert_same_outputs(g, after)
+
+
+def test_hard_swish_in_parts_becomes_one_table():
+    g = graph([act("x", *SHAPE), *(act(name, *SHAPE, quant=OTHER) for name in "abcy"), scalar("three", 9),
+               scalar("sixth", 4)],
+              [op("ADD", "x three", "a", activation="NONE"), op("RELU6", "a", "b"),
+               op("MUL", "x b", "c", activation="NONE"), op("MUL", "c sixth", "y", activation="NONE")])
+    after = fuse_tables(g)
+    assert kinds(after) == ["TABLE"]
+    assert_same_outputs(g, after)
+
+
+def test_a_single_function_keeps_its_kind():
+    g = graph([act("x", *SHAPE), act("y", *SHAPE)], [op("HARD_SWISH", "x", "y")])
+    assert kinds(fuse_tables(g)) == ["HARD_SWISH"]
+
+
+@pytest.mark.parametrize("outputs", ["y z", "y s"])
+def test_an_inner_result_that_others_need_is_not_computed_twice(outputs):
+    g = graph([act("x", *SHAPE), act("s", *SHAPE, quant=SIGMOID), act("y", *SHAPE), act("z", *SHAPE)],
+              [op("LOGISTIC", "x", "s"), op("MUL", "x s", "y", activation="NONE"), op("RELU", "s", "z")],
+              outputs=outputs)
+    after = fuse_tables(g)
+    assert kinds(after)[:2] == ["LOGISTIC", "MUL"]
+    assert_same_outputs(g, after)
+
+
+def test_two_tensors_are_no_function_of_one():
+    g = graph([act("x", *SHAPE), act("z", *SHAPE), act("s", *SHAPE, quant=SIGMOID), act("y", *SHAPE)],
+              [op("LOGISTIC", "x", "s"), op("MUL", "z s", "y", activation="NONE")], inputs="x z")
+    assert kinds(fuse_tables(g)) == ["LOGISTIC", "MUL"]
+
+
+def test_a_repeated_tensor_is_no_function():
+    g = graph([act("x", 1, 1, 1, 8), scalar("c", 3), act("s", 1, 1, 1, 8, quant=SIGMOID), act("z", *SHAPE),
+               act("y", *SHAPE)],
+              [op("LOGISTIC", "x", "s"), op("MUL", "z s", "y", activation="NONE")], inputs="x z")
+    assert kinds(fuse_tables(g)) == ["LOGISTIC", "MUL"]

@@ -13,23 +13,22 @@ import pytest
 from systolith.host.compiler import compile_graph
 from systolith.host.disasm import disassemble, format_instruction
 from systolith.host.errors import ProgramError
-from systolith.host.graph import QuantParams
 from systolith.host.program import FORMAT_VERSION, MAGIC, CpuStep, Program, is_program
 from systolith.host.stats import layer_stats
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES, Opcode, encode
 
-from .graphs import CONV, act, const, graph, op
+from .graphs import CONV, QUANT, act, const, graph, op
 from .simulate import check
 
 TINY = AcceleratorConfig.preset("tiny")
 
 
 def network():
-    """Convolution on the array, addition of a constant on the CPU."""
+    """Convolution on the array, maximum with a constant on the CPU."""
     tensors = [act("x", 1, 5, 5, 3), const("w", 6, 3, 3, 3), const("b", 6, dtype="int32"), act("c", 1, 3, 3, 6),
-               replace(const("v", 1, 3, 3, 6), quant=QuantParams((0.5,), (1,))), act("y", 1, 3, 3, 6)]
-    return graph(tensors, [op("CONV_2D", "x w b", "c", **CONV), op("ADD", "c v", "y", activation="NONE")])
+               replace(const("v", 1, 3, 3, 6), quant=QUANT), act("y", 1, 3, 3, 6)]
+    return graph(tensors, [op("CONV_2D", "x w b", "c", **CONV), op("MAXIMUM", "c v", "y")])
 
 
 @pytest.fixture(scope="module")
