@@ -294,7 +294,7 @@ class Maker:
 
     def binary(self, kind: str, a: Act, b: Act) -> Act:
         scale = a.scale * b.scale * RMS if kind == "MUL" else max(a.scale, b.scale)
-        y = self.act(a.shape, scale * np.exp(self.rng.uniform(-0.5, 1)))
+        y = self.act(np.broadcast_shapes(a.shape, b.shape), scale * np.exp(self.rng.uniform(-0.5, 1)))
         return self.done(kind, [a.index, b.index], y, {"activation": self.activation()}, a)
 
     def concatenation(self, a: Act, *others: Act, axis: int = -1) -> Act:

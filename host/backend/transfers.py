@@ -67,11 +67,12 @@ class Transfers:
         done, needed = self._arrived[storage], (rect.y1 - 1) * image.w + rect.x1
         view = View(self._arriving[storage], image.w, image.plane)
         least = max(1, _ARRIVAL_WORDS // image.blocks)
-        if image.h > 1:  # whole rows
+        rows = image.h > 1 or self._storages[storage].gather is not None
+        if rows:  # whole ones
             least, needed = -(-least // image.w) * image.w, -(-needed // image.w) * image.w
         while done < needed:
             end = min(max(needed, done + least), image.plane, done + MAX_RUN // image.w * image.w)
-            part = Rect(done // image.w, end // image.w, 0, image.w) if image.h > 1 else Rect(0, 1, done, end)
+            part = Rect(done // image.w, end // image.w, 0, image.w) if rows else Rect(0, 1, done, end)
             yield from self.move(Opcode.LOAD, layer, storage, image, part, (0, image.blocks), view)
             done = end
         self._arrived[storage] = done

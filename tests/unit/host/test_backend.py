@@ -28,6 +28,7 @@ from systolith.host.backend.memory import Unplaceable, plan_memory
 from systolith.host.backend.rings import Ring
 from systolith.host.backend.schedule import advance, order_layers
 from systolith.host.backend.tiling import Band, plan_bands, split, tiles
+from systolith.host.backend.transfers import Transfers
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import Opcode
 
@@ -298,6 +299,15 @@ def test_a_gathered_image_holds_windows_of_each_row_at_equal_distances(transpose
     assert len(lines) == len(image) and (lines[:, :3] == 7).all()
     for y, window in np.ndindex(len(lines), 2):
         assert np.array_equal(lines[y, 6 + 6 * window:12 + 6 * window], image[y, 1 + 2 * window:3 + 2 * window].ravel())
+
+
+@pytest.mark.parametrize(("gather", "runs"), [(None, [5]), (Gather(200, 0, 2, 0, transposed=False), [40])])
+def test_an_image_of_one_row_arrives_in_parts_unless_it_is_gathered(gather, runs):
+    storage, image = Storage("x", 1, 40, 400, 4000, "x", gather), Image(1, 40, 100)
+    transfers = Transfers(TINY, {"x": storage}, {"x": 0}, {"x": 0})
+    loads = [*transfers.arrive(0, "x", image, Rect(0, 1, 0, 5))]
+    assert {load.body.get("windows", load.body["row_words"]) for load in loads} == {*runs}
+    assert sum(load.body["rows"] for load in loads) == 100
 
 
 def test_packing_refuses_other_types_and_sizes():
