@@ -75,8 +75,8 @@ def plan_bands(layer: Layer, streamed: Sequence[int], budget: int) -> Bands | No
                    for count in (blocks[-1:] if splits_input else _sensible(blocks, width))]
     for slots in (2, 1):
         for height, width, count in shapes:
-            bands = _bands(layer, streamed, height, width, count, slots)
-            if bands.slots * sum(words for _, words in bands.words) <= budget:
+            bands = _bands(layer, streamed, height, width, count, slots, budget)
+            if bands is not None:
                 return bands
     return None
 
@@ -90,15 +90,25 @@ def _sensible(blocks: list[int], pixels: int) -> list[int]:
     return blocks if pixels <= _LEAST_PIXELS else blocks[:1]
 
 
-def _bands(layer: Layer, streamed: Sequence[int], rows: int, columns: int, count: int, slots: int) -> Bands:
+def _bands(layer: Layer, streamed: Sequence[int], rows: int, columns: int, count: int, slots: int,
+           budget: int) -> Bands | None:
+    """Return bands of these sizes, or None when they take more than `budget` words."""
     image = layer.output.image
-    rects = [Rect(y0, y1, x0, x1) for y0, y1 in split(0, image.h, rows) for x0, x1 in split(0, image.w, columns)]
-    ranges = split(0, image.blocks, count)
-    parts = tuple(Band(rect, first, end - first) for rect in rects for first, end in ranges)
-    needed = {k: max(_pixels(layer, k, rect) for rect in rects)
-              * max(layer.blocks(k, first, end - first)[1] for first, end in ranges) for k in streamed}
-    return Bands(parts, min(slots, len(parts)), tuple(needed.items()))
+    ys, xs, ranges = split(0, image.h, rows), split(0, image.w, columns), split(0, image.blocks, count)
+    needed = {k: _most_pixels(layer, k, ys, xs) * max(layer.blocks(k, first, end - first)[1] for first, end in ranges)
+              for k in streamed}
+    slots = min(slots, len(ys) * len(xs) * len(ranges))
+    if slots * sum(needed.values()) > budget:
+        return None
+    parts = tuple(Band(Rect(*y, *x), first, end - first) for y in ys for x in xs for first, end in ranges)
+    return Bands(parts, slots, tuple(needed.items()))
 
 
-def _pixels(layer: Layer, position: int, rect: Rect) -> int:
-    return layer.needs(position, rect).pixels
+def _most_pixels(layer: Layer, position: int, ys: Sequence[tuple[int, int]], xs: Sequence[tuple[int, int]]) -> int:
+    """Return the most pixels of an operand that one of the rectangles `ys` x `xs` of the output needs.
+
+    Height and width of what is needed follow each from one side of the rectangle: no need to look at every pair.
+    """
+    corners = [Rect(*y, *xs[0]) for y in ys] + [Rect(*ys[0], *x) for x in xs]
+    needs = [layer.needs(position, corner) for corner in corners]
+    return max(0, *(rect.h for rect in needs)) * max(0, *(rect.w for rect in needs))

@@ -199,6 +199,8 @@ def test_bands_stay_within_their_budget_and_cover_the_output(budget):
         assert budget < 50
         return
     assert bands.slots * sum(words for _, words in bands.words) <= budget
+    for position, most in bands.words:
+        assert most == max(wide.needs(position, part.rect).pixels * part.blocks for part in bands.parts)
     words = sorted((y, x, b) for rect, first, count in bands.parts for y in range(rect.y0, rect.y1)
                    for x in range(rect.x0, rect.x1) for b in range(first, first + count))
     assert words == sorted((y, x, b) for y in range(9) for x in range(20) for b in range(2))
