@@ -20,6 +20,7 @@ from .backend.layers import Layer as BackendLayer
 from .backend.lower import Lowered, lower
 from .backend.memory import MemoryPlan, Unplaceable, plan_memory
 from .backend.partition import partition
+from .backend.placement import place_copies
 from .backend.schedule import advance, order_layers
 from .errors import ProgramError
 from .frontends import read_model
@@ -88,7 +89,7 @@ class _Compilation:
 
     def _hardware_step(self, number: int, group: list[Op]) -> None:
         lowered, storages = self.lowered, self.lowered.storages
-        lowest: list[BackendLayer] = [lowered.layers[op.name] for op in group if op.name in lowered.layers]
+        lowest = [layer for op in group for layer in lowered.layers[op.name]]
         if not lowest:
             return
         written = {layer.output.storage for layer in lowest}
@@ -96,8 +97,9 @@ class _Compilation:
         leaving = {lowered.storage_of[name] for name in later | set(self.graph.outputs)
                    if lowered.storage_of.get(name) in written}
         layers = order_layers(fuse_elements(lowest, leaving))
-        written = {layer.output.storage for layer in layers}
         arriving = {x.storage for layer in layers for x in layer.inputs} - written
+        layers = place_copies(layers, storages, arriving | leaving)
+        written = {layer.output.storage for layer in layers}
         plan = plan_memory(layers, storages, self.config)
         for name in sorted({x.storage for layer in layers for x in (*layer.inputs, layer.output)}):
             if name in arriving or name in leaving or name not in plan.resident:
@@ -113,12 +115,18 @@ class _Compilation:
     def _instructions(self, layers: list[BackendLayer], plan: MemoryPlan, arriving: set[str], leaving: set[str],
                       group: list[Op]) -> list[Instruction]:
         by_name = {op.name: op for op in group}
-        emitter = Emitter(self.config, self.lowered.storages, plan, self.dram, arriving, leaving, self.pool)
+        emitter = Emitter(self.config, self.lowered.storages, plan, self.dram, arriving, self.pool)
+        last = {layer.output.storage: layer for layer in layers}
+        numbers: dict[str, int] = {}
         for layer, layer_plan in zip(layers, plan.layers, strict=True):
-            emitter.emit(len(self.layers), layer, layer_plan)
-            self._add_layer(by_name[layer.op])
-            for step in layer.steps if isinstance(layer, ConvLayer) else ():
-                self._add_layer(by_name[step.op])
+            done = (layer.op, *(step.op for step in layer.steps)) if isinstance(layer, ConvLayer) else (layer.op,)
+            for name in done:
+                if name not in numbers:
+                    numbers[name] = len(self.layers)
+                    self._add_layer(by_name[name])
+            storage = layer.output.storage
+            emitter.emit(layer, layer_plan, tuple(numbers[name] for name in done),
+                         leaves=storage in leaving and last[storage] is layer)
         tracker = Tracker(memory_sizes(self.config, len(self.tensors.data)))
         return advance(emitter.instructions, tracker, max(1, self.config.queue_depth - 2))
 

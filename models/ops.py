@@ -21,7 +21,7 @@ from .ops_elementwise import (
 from .ops_geometry import out_size, same_padding
 from .ops_move import batch_to_space, concatenate, gather, pad, reshape, slice_, space_to_batch, transpose
 from .ops_reduce import arg_max, average_pool2d, fold_mean, max_pool2d, mean, reduce_max, reduce_min, sum_
-from .ops_resize import resize_bilinear, resize_nearest
+from .ops_resize import nearest_indices, resize_bilinear, resize_nearest
 from .ops_unary import (
     abs_table,
     hard_swish_table,
@@ -58,6 +58,7 @@ __all__ = [
     "mean",
     "minimum",
     "mul",
+    "nearest_indices",
     "out_size",
     "pad",
     "prelu",

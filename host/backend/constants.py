@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import NamedTuple
 
 from ...hw.compute import pass_cycles
@@ -31,12 +32,20 @@ class ConstantPool:
     def __init__(self, word_bytes: int) -> None:
         self.data = bytearray()
         self._align = max(BURST_WORDS * word_bytes, 64)
+        self._shared: dict[bytes, int] = {}
 
     def add(self, raw: bytes) -> int:
         """Append `raw`, aligned to bursts, and return its offset."""
         self.data += bytes(-len(self.data) % self._align)
         self.data += raw
         return len(self.data) - len(raw)
+
+    def share(self, raw: bytes) -> int:
+        """Return the offset of `raw`, which is added when nothing equal was shared before."""
+        key = sha256(raw).digest()
+        if key not in self._shared:
+            self._shared[key] = self.add(raw)
+        return self._shared[key]
 
 
 class SubKernel(NamedTuple):
@@ -93,10 +102,10 @@ class ConvConstants:
             self._firsts = [*range(0, blocks, size)]
         self.param_group = max(1, min(config.param_words // 2, MAX_RUN) // PARAM_WORDS)
         self.output_blocks = blocks
-        self._params = pool.add(layer.params.tobytes())
+        self._params = pool.share(layer.params.tobytes())
         chunks = (layer.weights[b, p.ky:p.ky + p.kh, p.kx:p.kx + p.kw, p.block:p.block + p.blocks].tobytes()
                   for b in range(blocks) for p in self.passes)
-        self._weights = pool.add(b"".join(chunks))
+        self._weights = pool.share(b"".join(chunks))
 
     def shared(self, block: int) -> int:
         """Return how many output blocks from `block` on share its loads."""

@@ -28,7 +28,6 @@ class ElementEmitter:
     def __init__(self, pool: ConstantPool, loader: ConstantLoader, word_bytes: int,
                  instructions: list[Instruction]) -> None:
         self._pool, self._loader, self._word, self._instructions = pool, loader, word_bytes, instructions
-        self._offsets: dict[bytes, int] = {}  # where each table lies in the pool
         self._table = b""  # what the vector unit holds
 
     def emit(self, layer: int, element: Element, tile: Rect, blocks: tuple[int, int], sources: Sequence[View],
@@ -68,8 +67,6 @@ class ElementEmitter:
     def _load(self, layer: int, table: bytes) -> Region:
         """Return where `table` is in the parameter buffer, from which the vector unit reads it now."""
         self._table = table
-        if table not in self._offsets:
-            self._offsets[table] = self._pool.add(table)
         words = len(table) // self._word
-        local = self._loader.address(layer, Buffer.PARAM, table, self._offsets[table], words)
+        local = self._loader.address(layer, Buffer.PARAM, self._pool.share(table), words)
         return Region(Space.PARAM, local, local + words)

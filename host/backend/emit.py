@@ -35,13 +35,12 @@ class Emitter:
         plan: memory plan of the step's layers.
         dram: offset of each tensor that is ever in DRAM, as `Transfers` wants it.
         arriving: tensors that are in DRAM before the step starts.
-        leaving: tensors that must be in DRAM when it ends.
         pool: where constants go.
     """
 
     def __init__(self, config: AcceleratorConfig, storages: Mapping[str, Storage], plan: MemoryPlan,
-                 dram: Mapping[str, int], arriving: Iterable[str], leaving: Iterable[str], pool: ConstantPool) -> None:
-        self._plan, self._leaving = plan, set(leaving)
+                 dram: Mapping[str, int], arriving: Iterable[str], pool: ConstantPool) -> None:
+        self._plan = plan
         resident = {name: plan.resident[name] for name in arriving if name in plan.resident}
         self._transfers = Transfers(config, storages, dram, resident)
         self._layer = 0
@@ -50,12 +49,15 @@ class Emitter:
         self._elements = ElementEmitter(pool, loader, config.word_bytes, self.instructions)
         self._convolutions = ConvEmitter(config, pool, loader, self._elements, self.instructions, self._arrive)
 
-    def emit(self, number: int, layer: Layer, plan: LayerPlan) -> None:
-        """Append the instructions of `layer`, whose index in the program is `number`; its steps follow."""
-        self._layer = number
+    def emit(self, layer: Layer, plan: LayerPlan, numbers: tuple[int, ...], *, leaves: bool) -> None:
+        """Append the instructions of `layer`; `numbers` are the program's indices of its operator and of its steps.
+
+        When it `leaves`, its output is complete and must be in DRAM.
+        """
+        self._layer = numbers[0]
         held: _Held = {}
         if isinstance(layer, ConvLayer):
-            self._convolutions.begin(number, layer, plan is self._plan.layers[0], plan is self._plan.layers[-1])
+            self._convolutions.begin(numbers, layer, plan is self._plan.layers[0], plan is self._plan.layers[-1])
         for band in plan.bands.parts:
             inputs = [self._input(layer, k, band, plan, held) for k in range(len(layer.inputs))]
             output = self._view(layer, -1, band, plan, held)[0]
@@ -68,17 +70,18 @@ class Emitter:
                 self._element(layer, band, inputs, output)
             if -1 in plan.slots:
                 self._move(Opcode.STORE, layer, -1, band, output)
-        storage, image = layer.output
-        if storage in self._leaving and -1 not in plan.slots:
-            self.instructions += self._transfers.store_all(number, storage, image, self._plan.resident[storage])
+        storage = layer.output.storage
+        if leaves and storage in self._plan.resident:
+            self.instructions += self._transfers.store_all(numbers[0], storage, self._plan.resident[storage])
 
     # Operands.
 
     def _view(self, layer: Layer, position: int, band: Band, plan: LayerPlan, held: _Held) -> tuple[View, bool]:
         """Return where operand `position` lies for a band, and whether it must be loaded there first."""
-        storage, image = layer.output if position < 0 else layer.inputs[position]
+        operand = layer.output if position < 0 else layer.inputs[position]
         if position not in plan.slots:
-            return View(self._plan.resident[storage], image.w, image.plane).repeated(*layer.repeats(position)), False
+            view = operand.view.moved(self._plan.resident[operand.storage])
+            return view.repeated(*layer.repeats(position)), False
         rect = layer.needs(position, band.rect)
         first, count = layer.blocks(position, band.first, band.blocks)
         key, (before, slot) = (rect, first, count), held.get(position, (None, -1))
@@ -96,14 +99,14 @@ class Emitter:
         return view
 
     def _move(self, opcode: Opcode, layer: Layer, position: int, band: Band, view: View) -> None:
-        storage, image = layer.output if position < 0 else layer.inputs[position]
+        operand = layer.output if position < 0 else layer.inputs[position]
         rect, blocks = layer.needs(position, band.rect), layer.blocks(position, band.first, band.blocks)
-        self.instructions += self._transfers.move(opcode, self._layer, storage, image, rect, blocks, view)
+        self.instructions += self._transfers.move(opcode, self._layer, operand, rect, blocks, view)
 
     def _arrive(self, layer: Layer, out: Rect) -> None:
         """Load what the output pixels `out` need of the inputs that stay on chip and are not there yet."""
-        for position, (storage, image) in enumerate(layer.inputs):
-            self.instructions += self._transfers.arrive(self._layer, storage, image, layer.needs(position, out))
+        for position, operand in enumerate(layer.inputs):
+            self.instructions += self._transfers.arrive(self._layer, operand, layer.needs(position, out))
 
     # Vector unit.
 

@@ -42,9 +42,12 @@ class ConvEmitter:
         self._half = 0
         self._most = min(config.acc_half, max(4 * config.rows, _TILE_PIXELS))
 
-    def begin(self, number: int, layer: ConvLayer, starts: bool, ends: bool) -> None:
-        """Start `layer`, whose index in the program is `number`; it may be what the step `starts` or `ends` with."""
-        self._number, self._layer = number, layer
+    def begin(self, numbers: tuple[int, ...], layer: ConvLayer, starts: bool, ends: bool) -> None:
+        """Start `layer`; `numbers` are the indices in the program of its operator, and of its sum.
+
+        It may be what the step `starts` or `ends` with.
+        """
+        self._number, self._numbers, self._layer = numbers[0], numbers, layer
         pixels = min(layer.output.image.plane, self._most)
         if starts:  # compute on the first half of a small image while the other half arrives
             pixels = min(pixels, max(2 * self._config.rows, -(-layer.output.image.plane // 2)))
@@ -104,7 +107,7 @@ class ConvEmitter:
             self._compute(tile, group, number, inputs[0], acc + (group[0] - first) * tile.pixels)
         blocks = first, sum(count for _, count in groups)
         self._requant(tile, blocks, target, acc)
-        for number, step in enumerate(self._layer.steps, self._number + 1):
+        for number, step in zip(self._numbers[1:], self._layer.steps, strict=True):
             sources = [target if operand < 0 else inputs[operand] for operand in step.operands]
             self._elements.emit(number, step.element, tile, blocks, sources, target)
 
@@ -157,12 +160,12 @@ class ConvEmitter:
 
     def _weight_address(self, block: int, number: int) -> int:
         first, offset, words = self._constants.weights(block, number)
-        local = self._loader.address(self._number, Buffer.WGT, (self._number, first, number), offset, words)
+        local = self._loader.address(self._number, Buffer.WGT, offset, words)
         return local + (block - first) * self._constants.block_words
 
     def _param_address(self, block: int) -> int:
         first, offset, words = self._constants.params(block)
-        local = self._loader.address(self._number, Buffer.PARAM, (self._number, first), offset, words)
+        local = self._loader.address(self._number, Buffer.PARAM, offset, words)
         return local + (block - first) * PARAM_WORDS
 
 

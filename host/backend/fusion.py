@@ -17,6 +17,7 @@ def fuse_elements(layers: Sequence[Layer], leaving: set[str]) -> list[Layer]:
     that are `leaving` for DRAM are read there.
     """
     readers = Counter(operand.storage for layer in layers for operand in layer.inputs)
+    writers = Counter(layer.output.storage for layer in layers)
     fused: list[Layer] = []
     place: dict[str, int] = {}
     for layer in layers:
@@ -25,7 +26,7 @@ def fuse_elements(layers: Sequence[Layer], leaving: set[str]) -> list[Layer]:
             latest = max(range(len(layer.inputs)), key=lambda k: place.get(layer.inputs[k].storage, -1))
             name = layer.inputs[latest].storage
             producer = fused[place[name]] if name in place else None
-            if (isinstance(producer, ConvLayer) and readers[name] == 1 and name not in leaving
+            if (isinstance(producer, ConvLayer) and readers[name] == writers[name] == 1 and name not in leaving
                     and _can_follow(layer, latest, producer)):
                 at = place[name]
                 fused[at] = _followed(producer, layer, latest)
@@ -49,9 +50,10 @@ def _can_follow(layer: ElementLayer, position: int, conv: ConvLayer) -> bool:
 def _followed(conv: ConvLayer, layer: ElementLayer, position: int) -> ConvLayer:
     """Return `conv` with `layer` behind it, whose operand `position` it makes."""
     inputs, operands = [*conv.inputs], []
-    for k, (storage, image) in enumerate(layer.inputs):
+    for k, operand in enumerate(layer.inputs):
         operands.append(-1 if k == position else len(inputs))
         if k != position:
-            inputs.append(Operand(storage, conv.output.image if image == layer.output.image else image))
+            alike = operand.image == layer.output.image
+            inputs.append(operand._replace(image=conv.output.image) if alike else operand)
     return replace(conv, inputs=tuple(inputs), output=Operand(layer.output.storage, conv.output.image),
                    steps=(*conv.steps, Step(layer.op, layer.element, tuple(operands))))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...hw.isa import Opcode, PoolMode
-from .layout import Gather, Image, Rect, blocks_of
+from .layout import Gather, Image, Rect, View, blocks_of
 
 
 class Unfit(Exception):
@@ -38,6 +38,11 @@ class Storage:
     tensor: str = ""
     gather: Gather | None = None
     data: bytes = b""
+
+    @property
+    def image(self) -> Image:
+        """Its pixels and channel blocks."""
+        return Image(self.h, self.w, self.words // (self.h * self.w))
 
     def dram_bytes(self, word_bytes: int) -> int:
         """Return the bytes that it takes in DRAM."""
@@ -74,10 +79,19 @@ class Window(NamedTuple):
 
 
 class Operand(NamedTuple):
-    """An input or output of a layer: a storage and the image as which the layer walks it."""
+    """An input or output of a layer: a storage and the image as which the layer walks it.
+
+    `part` says where the image lies, in words from the start of the storage; without it, it is all of the storage.
+    """
 
     storage: str
     image: Image
+    part: View | None = None
+
+    @property
+    def view(self) -> View:
+        """Where the image lies, in words from the start of the storage."""
+        return self.part or View(0, self.image.w, self.image.plane)
 
 
 class Filter(NamedTuple):
@@ -242,6 +256,11 @@ class PoolPiece(NamedTuple):
     half: int = 0
     mult: int = 0
     shift: int = 0
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it returns what it reads, where its windows are single pixels of the image."""
+        return self.mode == PoolMode.MAX
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,6 +97,10 @@ class View(NamedTuple):
         """Return the view of every `every_y`-th row and `every_x`-th column from pixel (y, x) on."""
         return View(self.address(y, x), self.row * every_y, self.plane, self.step * every_x)
 
+    def moved(self, words: int) -> View:
+        """Return the view of the same image `words` words further."""
+        return self._replace(base=self.base + words)
+
     def repeated(self, y: bool, x: bool) -> View:
         """Return the view in which the first row, or column, of each part stands for all others."""
         return self._replace(row=0 if y else self.row, step=0 if x else self.step)

@@ -14,7 +14,10 @@ from .layers import ConvLayer, Layer, Operand, Storage, Unfit
 from .layout import Image, blocks_of, pack, split_shape
 from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected
 from .lower_elements import PAIRS, lower_table
+from .lower_move import lower_concatenation, lower_selection, selected
 from .lower_vector import lower_average_pool, lower_max_pool, lower_mean, lower_pad, lower_quantize
+
+_MOVES = ("CONCATENATION", "GATHER", "RESIZE_NEAREST_NEIGHBOR", "SLICE")
 
 
 @dataclass
@@ -22,15 +25,14 @@ class Lowered:
     """A lowered graph; operators are named.
 
     Attributes:
-        layers: operators that the hardware runs.
-        aliases: RESHAPEs that need no work, because their output is their input's storage.
+        layers: what the hardware does for each operator that it runs, in order; nothing for a RESHAPE whose output
+            is its input's storage.
         reasons: operators that the CPU runs, and why.
         storages: storages by name.
         storage_of: name of the storage of each int8 activation.
     """
 
-    layers: dict[str, Layer] = field(default_factory=dict)
-    aliases: set[str] = field(default_factory=set)
+    layers: dict[str, tuple[Layer, ...]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
     storages: dict[str, Storage] = field(default_factory=dict)
     storage_of: dict[str, str] = field(default_factory=dict)
@@ -45,7 +47,7 @@ class Lowered:
         """Return "array", "vector" or "cpu"."""
         if op.name in self.reasons:
             return "cpu"
-        return "array" if isinstance(self.layers.get(op.name), ConvLayer) else "vector"
+        return "array" if any(isinstance(layer, ConvLayer) for layer in self.layers[op.name]) else "vector"
 
 
 def lower(graph: Graph, config: AcceleratorConfig, forced: Mapping[str, str]) -> Lowered:
@@ -60,10 +62,13 @@ def lower(graph: Graph, config: AcceleratorConfig, forced: Mapping[str, str]) ->
             if op.kind == "RESHAPE":
                 _check_alias(graph, op, lowered, config)
                 lowered.storage_of[op.outputs[0]] = lowered.storage(op.inputs[0]).name
-                lowered.aliases.add(op.name)
+                lowered.layers[op.name] = ()
                 continue
             _store(graph, lowered, op.outputs[0], config)
-            lowered.layers[op.name] = _lower_op(graph, op, lowered, config.word_bytes)
+            if op.kind in _MOVES:
+                lowered.layers[op.name] = _lower_move(graph, op, lowered, config.word_bytes)
+            else:
+                lowered.layers[op.name] = (_lower_op(graph, op, lowered, config.word_bytes),)
         except Unfit as problem:
             lowered.reasons[op.name] = str(problem)
             _store(graph, lowered, op.outputs[0], config)
@@ -75,6 +80,27 @@ def _store(graph: Graph, lowered: Lowered, name: str, config: AcceleratorConfig)
     if tensor.dtype == "int8":
         lowered.storages[name] = Storage.of(name, split_shape(tensor.shape), config.word_bytes)
         lowered.storage_of[name] = name
+
+
+def _lower_move(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> tuple[Layer, ...]:
+    operands, result = graph.operands(op), graph.result(op)
+    if result.dtype != "int8":
+        raise Unfit(f"the hardware moves int8, not {result.dtype}")
+    producers = [graph.producer(name) for name in op.inputs]
+    if all(producer and producer.name in lowered.reasons for producer in producers):
+        raise Unfit("its input is on the host, where copying costs nothing")
+    *inputs, output = (Operand(lowered.storage(t.name).name, _image(graph, lowered, t.name, word_bytes))
+                       for t in (*operands, result))
+    if op.kind != "CONCATENATION":
+        return lower_selection(op, *selected(graph, op), inputs[0], output, word_bytes)
+    axis = op.attrs["axis"]
+    if any(size > 1 for size in result.shape[:axis]) and axis < len(result.shape) - 2:
+        raise Unfit(f"tensors must be joined along their outermost axis, columns or channels, not axis {axis}")
+    layers, joined = lower_concatenation(op, max(0, axis + 3 - len(result.shape)), inputs,
+                                         [x.shape[-1] for x in operands], output, word_bytes)
+    if joined:
+        lowered.storages[joined.name] = joined
+    return layers
 
 
 def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:

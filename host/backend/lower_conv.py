@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     tiles = tile_weights(_ungroup(weights, op.attrs["groups"]), word_bytes)
     sources = (0,) * len(tiles)
     if op.attrs["groups"] > 1:
-        sources, tiles = _own_blocks(tiles)
+        sources, tiles = own_blocks(tiles)
     window, sums = _window(op, weights.shape[1:3], y_image), _sums(weights, (1, 2, 3))
     layer = _layer(graph, op, (x, x_image), (y, y_image), window, tiles, sums, word_bytes, sources)
     if not hosted or op.attrs["groups"] > 1:
@@ -46,7 +47,7 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     return packed, form.storage
 
 
-def _own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
+def own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
     """Return (sources, tiles) without the input blocks that an output block has no weights for."""
     used = np.any(tiles != 0, axis=(1, 2, 4, 5)).reshape(len(tiles), -1)
     total = used.shape[1]
@@ -80,7 +81,7 @@ def _multiplied(graph: Graph, op: Op, weights: Int8s, source: tuple[Storage, Ima
     dense = np.zeros((outputs, kh, kw, outputs // op.attrs["multiplier"]), np.int8)
     channel = np.arange(outputs)
     dense[channel, :, :, channel // op.attrs["multiplier"]] = weights.transpose(2, 0, 1)
-    sources, tiles = _own_blocks(tile_weights(dense, word_bytes))
+    sources, tiles = own_blocks(tile_weights(dense, word_bytes))
     return _layer(graph, op, source, target, _window(op, (kh, kw), target[1]), tiles, _sums(weights, (0, 1)),
                   word_bytes, sources)
 
@@ -162,19 +163,30 @@ def _window(op: Op, kernel: tuple[int, ...], out: Image) -> Window:
 
 def _layer(graph: Graph, op: Op, source: tuple[Storage, Image], target: tuple[Storage, Image], window: Window,
            weights: Int8s, sums: npt.NDArray[np.int64], word_bytes: int, sources: tuple[int, ...]) -> ConvLayer:
-    (x, x_image), (y, y_image) = source, target
-    if window.is_pointwise and x_image.h * x_image.w == y_image.h * y_image.w:
-        # One long row: tiles can then hold any number of pixels.
-        flat = Image(1, x_image.h * x_image.w, x_image.blocks), Image(1, y_image.h * y_image.w, y_image.blocks)
-        if flat[0].w <= MAX_FLAT:
-            x_image, y_image = flat
-    for image in (x_image, y_image):
-        check_size(image)
-    check_window(window, x_image, y_image, MAX_KERNEL)
+    x, y = Operand(source[0].name, source[1]), Operand(target[0].name, target[1])
+    if window.is_pointwise:
+        x, y = flattened(x, y)
+    for operand in (x, y):
+        check_size(operand.image)
+    check_window(window, x.image, y.image, MAX_KERNEL)
     (lo, hi), tensor = act_range(graph, op), graph.operands(op)[0]
-    return ConvLayer(op.name, (Operand(x.name, x_image),), Operand(y.name, y_image), window,
-                     Clamp(graph.result(op).zero_point, lo, hi), weights,
+    return ConvLayer(op.name, (x,), y, window, Clamp(graph.result(op).zero_point, lo, hi), weights,
                      _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, sources)
+
+
+def flattened(x: Operand, y: Operand) -> tuple[Operand, Operand]:
+    """Return the operands of a 1x1 convolution as long rows, if possible: tiles then hold any number of pixels."""
+    width = x.image.plane
+    if width != y.image.plane or width > MAX_FLAT or any(each.view.row != each.image.w * each.view.step
+                                                        for each in (x, y)):
+        return x, y
+    return _long_row(x), _long_row(y)
+
+
+def _long_row(operand: Operand) -> Operand:
+    image, part = operand.image, operand.part
+    return operand._replace(image=Image(1, image.plane, image.blocks),
+                            part=part and part._replace(row=part.step * image.plane))
 
 
 # Longest row into which pixels are flattened; well inside the coordinate fields.
@@ -192,6 +204,12 @@ def _params(graph: Graph, op: Op, x_zp: int, sums: npt.NDArray[np.int64],
         data = graph.tensors[op.inputs[2]].data
         assert data is not None, "the verifier requires constant biases"
         bias = bias + data
+    return parameter_words(bias, mult, shift, word_bytes)
+
+
+def parameter_words(bias: npt.NDArray[Any], mult: npt.NDArray[Any], shift: npt.NDArray[Any],
+                    word_bytes: int) -> npt.NDArray[np.uint8]:
+    """Return values per output channel as uint8 [output blocks, PARAM_WORDS, R], as REQUANT reads them."""
     padding = (0, -len(bias) % word_bytes)
     columns = [np.pad(values, padding).astype(dtype) for values, dtype in
                ((bias, "<i4"), (mult, "<i4"), (shift, "i1"))]

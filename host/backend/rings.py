@@ -57,15 +57,15 @@ class ConstantLoader:
         self._rings = {Buffer.WGT: Ring(config.wgt_words), Buffer.PARAM: Ring(config.param_words)}
         self._instructions = instructions
 
-    def address(self, layer: int, buffer: Buffer, key: Hashable, offset: int, words: int) -> int:
-        """Return where the constant `key`, `words` from byte `offset` of DRAM, is, after a load when it is not there.
+    def address(self, layer: int, buffer: Buffer, offset: int, words: int) -> int:
+        """Return where the constant of `words` from byte `offset` of DRAM on is, after a load when it is not there.
 
         The load belongs to the program's `layer`.
         """
         ring = self._rings[buffer]
-        local = ring.find(key)
+        local = ring.find((offset, words))
         if local is None:
-            local = ring.claim(key, words)
+            local = ring.claim((offset, words), words)
             body = {"dram": offset, "local": local, "rows": 1, "row_words": words, "buffer": buffer}
             self._instructions.append(Instruction(Opcode.LOAD, body, layer, [],
                                                   [Region(_SPACES[buffer], local, local + words)]))

@@ -6,6 +6,7 @@ its data is first needed and each store at the end of a band; here they move for
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from ...hw.isa import Opcode
@@ -21,19 +22,18 @@ _FIXED = (Opcode.COMPUTE, Opcode.REQUANT)
 
 def order_layers(layers: Sequence[Layer]) -> list[Layer]:
     """Return `layers` in an execution order that avoids, where it can, a layer right after the one it depends on."""
-    pending, done, last = list(layers), set[str](), ""
-    produced = {layer.output.storage for layer in layers}
+    pending, last = list(layers), ""
+    writers = Counter(layer.output.storage for layer in layers)
     ordered: list[Layer] = []
     while pending:
         window = pending[:_LOOKAHEAD]
-        ready = [layer for layer in window if all(x.storage in done or x.storage not in produced
-                                                  for x in layer.inputs)]
+        ready = [layer for layer in window if not any(writers[x.storage] for x in layer.inputs)]
         independent = [layer for layer in ready if all(x.storage != last for x in layer.inputs)]
         chosen = (independent or ready)[0]
         pending.remove(chosen)
         ordered.append(chosen)
         last = chosen.output.storage
-        done.add(last)
+        writers[last] -= 1
     return ordered
 
 

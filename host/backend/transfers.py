@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import Buffer, Opcode
 from .constants import MAX_RUN
 from .instruction import Instruction, Region, Space
-from .layers import Storage
+from .layers import Operand, Storage
 from .layout import Image, Rect, View
 
 # Words of one store of a tensor that stays on chip: early ones overlap with what is still computed, few are cheap.
@@ -33,12 +34,15 @@ class Transfers:
         self._word, self._storages, self._dram, self._arriving = config.word_bytes, storages, dram, arriving
         self._arrived = dict.fromkeys(arriving, 0)  # pixels of each plane
 
-    def move(self, opcode: Opcode, layer: int, storage: str, image: Image, rect: Rect, blocks: tuple[int, int],
+    def move(self, opcode: Opcode, layer: int, operand: Operand, rect: Rect, blocks: tuple[int, int],
              target: View) -> Iterator[Instruction]:
-        """Move the pixels `rect` of `blocks` (first, count) of a tensor between DRAM and `target`."""
+        """Move the pixels `rect` of `blocks` (first, count) of an operand between DRAM and `target`.
+
+        Neighbouring pixels are neighbouring words in `target`.
+        """
         first, count = blocks
-        gather = self._storages[storage].gather
-        dram = self._dram[storage]
+        storage, source = operand.storage, operand.view
+        gather, dram = self._storages[storage].gather, self._dram[storage]
         if gather:
             for block in range(first, first + count):
                 assert rect.x0 == 0, "rows are gathered from their first pixel on"
@@ -47,43 +51,58 @@ class Transfers:
                                      gather.row_bytes, target.address(rect.y0, 0, block), target.row, rect.h, words,
                                      pitch=gather.pitch, windows=rect.w)
             return
-        start = dram + (first * image.plane + rect.y0 * image.w + rect.x0) * self._word
+        start = dram + source.address(rect.y0, rect.x0, first) * self._word
         local = target.address(rect.y0, rect.x0, first)
-        whole_rows = rect.h == 1 or rect.w == image.w == target.row
-        if whole_rows and rect.pixels == image.plane == target.plane and count * rect.pixels <= MAX_RUN:
+        apart = source.step != 1 and rect.w > 1
+        whole_rows = not apart and (rect.h == 1 or rect.w == source.row == target.row)
+        if whole_rows and rect.pixels == source.plane == target.plane and count * rect.pixels <= MAX_RUN:
             yield self._transfer(opcode, layer, storage, start, 0, local, 0, 1, count * rect.pixels)
         elif whole_rows and rect.pixels <= MAX_RUN:
-            yield self._transfer(opcode, layer, storage, start, image.plane * self._word, local, target.plane, count,
+            yield self._transfer(opcode, layer, storage, start, source.plane * self._word, local, target.plane, count,
                                  rect.pixels)
-        else:
+        elif not apart:
             for block in range(count):
-                yield self._transfer(opcode, layer, storage, start + block * image.plane * self._word,
-                                     image.w * self._word, local + block * target.plane, target.row, rect.h, rect.w)
+                yield self._transfer(opcode, layer, storage, start + block * source.plane * self._word,
+                                     source.row * self._word, local + block * target.plane, target.row, rect.h, rect.w)
+        else:
+            for block, y in product(range(first, first + count), range(rect.y0, rect.y1)):
+                yield self._transfer(opcode, layer, storage, dram + source.address(y, rect.x0, block) * self._word,
+                                     source.step * self._word, target.address(y, rect.x0, block), 1, rect.w, 1)
 
-    def arrive(self, layer: int, storage: str, image: Image, rect: Rect) -> Iterator[Instruction]:
+    def arrive(self, layer: int, operand: Operand, rect: Rect) -> Iterator[Instruction]:
         """Load what is not there yet of the pixels up to the end of `rect` of a tensor that stays on chip."""
-        if storage not in self._arriving or not rect.pixels:
+        storage, view = self._storages[operand.storage], operand.view
+        if storage.name not in self._arriving or not rect.pixels:
             return
-        done, needed = self._arrived[storage], (rect.y1 - 1) * image.w + rect.x1
-        view = View(self._arriving[storage], image.w, image.plane)
-        least = max(1, _ARRIVAL_WORDS // image.blocks)
-        rows = image.h > 1 or self._storages[storage].gather is not None
-        if rows:  # whole ones
-            least, needed = -(-least // image.w) * image.w, -(-needed // image.w) * image.w
+        h, w = storage.h, storage.w
+        plane, blocks = h * w, storage.words // (h * w)
+        done = self._arrived[storage.name]
+        needed = view.base % plane + (rect.y1 - 1) * view.row + (rect.x1 - 1) * view.step + 1
+        if needed > plane or (operand.image.blocks > 1 and view.plane % plane):
+            needed = plane  # it walks the planes in an order of its own
+        by_rows = storage.gather is not None or operand.image.h > 1
+        least = max(1, _ARRIVAL_WORDS // blocks)
+        if by_rows:
+            least, needed = -(-least // w) * w, -(-needed // w) * w
+            done -= done % w
+        image = Image(h, w, blocks) if by_rows else Image(1, plane, blocks)
+        whole = Operand(storage.name, image)
         while done < needed:
-            end = min(max(needed, done + least), image.plane, done + MAX_RUN // image.w * image.w)
-            part = Rect(done // image.w, end // image.w, 0, image.w) if rows else Rect(0, 1, done, end)
-            yield from self.move(Opcode.LOAD, layer, storage, image, part, (0, image.blocks), view)
+            end = min(max(needed, done + least), plane, done + MAX_RUN // w * w)
+            part = Rect(done // w, end // w, 0, w) if by_rows else Rect(0, 1, done, end)
+            yield from self.move(Opcode.LOAD, layer, whole, part, (0, blocks),
+                                 whole.view.moved(self._arriving[storage.name]))
             done = end
-        self._arrived[storage] = done
+        self._arrived[storage.name] = max(done, self._arrived[storage.name])
 
-    def store_all(self, layer: int, storage: str, image: Image, base: int) -> Iterator[Instruction]:
+    def store_all(self, layer: int, storage: str, base: int) -> Iterator[Instruction]:
         """Store a tensor that stays on chip, from `base` on, piece by piece."""
-        flat = Image(1, image.words, 1)
-        size = min(_STORE_WORDS, max(_LEAST_STORE, image.words // 8))
-        for x in range(0, image.words, size):
-            rect = Rect(0, 1, x, min(x + size, image.words))
-            yield from self.move(Opcode.STORE, layer, storage, flat, rect, (0, 1), View(base, image.words, image.words))
+        words = self._storages[storage].words
+        whole = Operand(storage, Image(1, words, 1))
+        size = min(_STORE_WORDS, max(_LEAST_STORE, words // 8))
+        for x in range(0, words, size):
+            rect = Rect(0, 1, x, min(x + size, words))
+            yield from self.move(Opcode.STORE, layer, whole, rect, (0, 1), View(base, words, words))
 
     def _transfer(self, opcode: Opcode, layer: int, storage: str, dram: int, dram_stride: int, local: int,
                   local_stride: int, rows: int, row_words: int, **gather: int) -> Instruction:
