@@ -67,6 +67,18 @@ class Net(Maker):
         y = self.act(shape, x.scale, x.zero_point)
         return self.done("RESHAPE", [x.index, self.constant(np.array(shape, np.int32))], y, None, x)
 
+    def halves(self, x: Act) -> tuple[Act, Act]:
+        """Append a SPLIT of the channels."""
+        parts = [self.act((*x.shape[:-1], x.shape[-1] // 2), x.scale, x.zero_point) for _ in range(2)]
+        self.b.op("SPLIT", [self.constant(np.array(3, np.int32)), x.index], [part.index for part in parts],
+                  {"num_splits": 2})
+        self.layers.append(f"SPLIT {x.shape}")
+        return parts[0], parts[1]
+
+    def permuted(self, x: Act, *perm: int) -> Act:
+        y = self.act([x.shape[axis] for axis in perm], x.scale, x.zero_point)
+        return self.done("TRANSPOSE", [x.index, self.constant(np.array(perm, np.int32))], y, None, x)
+
     def upsampled(self, x: Act, factor: int) -> Act:
         found = self.resize(x, (x.shape[1] * factor, x.shape[2] * factor))
         assert found is not None, f"{x.shape} resized by {factor} must be within the limits of a random network"
@@ -118,6 +130,30 @@ def fire(net: Net) -> list[Act]:
     return [net.soft(net.averaged(net.convolution(x, 10, 1), keep=False))]
 
 
+def inception(net: Net) -> list[Act]:
+    """Branches of odd numbers of channels side by side, one of them a pooling, concatenated."""
+    x = net.convolution(net.input(1, 14, 14, 3), 13, stride=2)
+    for outputs in ((5, 9, 3), (8, 16, 7)):
+        branches = [net.convolution(x, outputs[0], 1), net.convolution(net.convolution(x, 6, 1), outputs[1], 3),
+                    net.convolution(net.convolution(net.convolution(x, 4, 1), 6, (1, 3)), outputs[2], (3, 1)),
+                    net.convolution(net.pooled(x, 3, 1, "AVERAGE_POOL_2D", "SAME"), 5, 1)]
+        x = net.concatenation(*branches)
+    return [net.dense(net.averaged(x, keep=False), 10)]
+
+
+def shuffle(net: Net) -> list[Act]:
+    """Half of the channels go through, half through a branch; then the halves are joined and shuffled."""
+    x = net.convolution(net.input(1, 16, 16, 3), 32, stride=2)
+    for _ in range(2):
+        kept, y = net.halves(x)
+        y = net.convolution(net.convolution(net.convolution(y, 16, 1), 16, 3, depthwise=True), 16, 1)
+        x = net.concatenation(kept, y)
+        height, width, channels = x.shape[1:]
+        x = net.reshaped(x, 1, height, width, 2, channels // 2)
+        x = net.reshaped(net.permuted(x, 0, 1, 2, 4, 3), 1, height, width, channels)
+    return [net.dense(net.averaged(x, keep=False), 10)]
+
+
 def residual(net: Net) -> list[Act]:
     """Residual blocks whose strided convolutions read a PAD, as exporters from PyTorch write them."""
     x = net.convolution(net.padded(net.input(1, 30, 30, 3), 3, 3), 16, 7, 2, "VALID")
@@ -164,7 +200,7 @@ def unet(net: Net) -> list[Act]:
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    detector, squeeze_and_excite, fire, residual, audio_columns, audio_rows, large_grey, unet)
+    detector, squeeze_and_excite, fire, inception, shuffle, residual, audio_columns, audio_rows, large_grey, unet)
 
 
 def network(architecture: Architecture, seed: int = 0) -> RandomNetwork:

@@ -16,6 +16,12 @@ def test_architectures(architecture: Architecture) -> None:
     check_device(network(architecture), "sim", PRESETS["tiny"], PRESETS["edge"])
 
 
+@pytest.mark.rtl
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
+def test_rtl(architecture: Architecture) -> None:
+    check_device(network(architecture), "rtl", PRESETS["tiny"])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
 def test_sweep(architecture: Architecture) -> None:
