@@ -103,7 +103,7 @@ def selected(graph: Graph, op: Op) -> tuple[Indices, Indices, Indices]:
 
 
 class _Run(NamedTuple):
-    """`length` positions `first`, `first` + `step`, ... that take the elements `source`, `source` + `source_step`, ..."""
+    """Positions `first`, `first` + `step`, ... that take `source`, `source` + `source_step`, ...; `length` of them."""
 
     length: int
     first: int
