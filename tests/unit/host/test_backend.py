@@ -307,7 +307,7 @@ def test_a_gathered_image_holds_windows_of_each_row_at_equal_distances(transpose
 def test_an_image_of_one_row_arrives_in_parts_unless_it_is_gathered(gather, runs):
     storage, image = Storage("x", 1, 40, 400, 4000, "x", gather), Image(1, 40, 100)
     transfers = Transfers(TINY, {"x": storage}, {"x": 0}, {"x": 0})
-    loads = [*transfers.arrive(0, "x", image, Rect(0, 1, 0, 5))]
+    loads = [*transfers.arrive(0, Operand("x", image), Rect(0, 1, 0, 5))]
     assert {load.body.get("windows", load.body["row_words"]) for load in loads} == {*runs}
     assert sum(load.body["rows"] for load in loads) == 100
 

@@ -18,7 +18,7 @@ STORAGES = {"a": Storage("a", 3, 4, 8, PART.words), "b": Storage("b", 3, 4, 8, P
 
 
 def layer(op: str, source: Operand, target: Operand) -> Layer:
-    return Layer(op, (source,), target, Window(), Clamp(0))
+    return Layer(op, (source,), target, Window())
 
 
 def copy(source: Operand, target: Operand) -> PoolLayer:
