@@ -30,9 +30,29 @@ class ElementEmitter:
         self._pool, self._loader, self._word, self._instructions = pool, loader, word_bytes, instructions
         self._table = b""  # what the vector unit holds
 
+    def prepare(self, layer: int, element: Element, tile: Rect, block: int, target: View) -> None:
+        """Make the vector unit hold the table of `element`, before it writes the pixels `tile` of `target`.
+
+        Reading a table takes long, so it begins before the operands are there, with a look-up of one word in place:
+        that word of `target` must not hold anything yet.
+        """
+        if element.opcode != Opcode.TABLE or element.table == self._table:
+            return
+        self._table = element.table
+        words = len(element.table) // self._word
+        local = self._loader.address(layer, Buffer.PARAM, self._pool.share(element.table), words)
+        table = Region(Space.PARAM, local, local + words)
+        place = target.address(tile.y0, tile.x0, block)
+        word = Region(Space.ACT, place, place + 1)
+        body = {"a": place, "dst": place, "out_h": 1, "out_w": 1, "param": local, "reload": 1}
+        self._instructions.append(Instruction(Opcode.TABLE, body, layer, [word, table], [word, _TABLE]))
+
     def emit(self, layer: int, element: Element, tile: Rect, blocks: tuple[int, int], sources: Sequence[View],
              target: View) -> None:
-        """Append what makes the pixels `tile` of `blocks` (first, count) of an operator of the program's `layer`."""
+        """Append what makes the pixels `tile` of `blocks` (first, count) of an operator of the program's `layer`.
+
+        The vector unit must hold its table.
+        """
         views = {"dst": target, **dict(zip(("a", "b"), sources, strict=False))}
         first, count = blocks
         # Where rows follow each other, a plane is one long row.
@@ -56,17 +76,5 @@ class ElementEmitter:
         reads = [Region(Space.ACT, *view.words(tile, *blocks)) for name, view in views.items() if name != "dst"]
         writes = [Region(Space.ACT, *views["dst"].words(tile, *blocks))]
         if element.opcode == Opcode.TABLE:
-            if element.table == self._table:
-                reads.append(_TABLE)
-            else:
-                writes.append(_TABLE)
-                reads.append(self._load(layer, element.table))
-                body |= {"param": reads[-1].low, "reload": 1}
+            reads.append(_TABLE)
         self._instructions.append(Instruction(element.opcode, body, layer, reads, writes))
-
-    def _load(self, layer: int, table: bytes) -> Region:
-        """Return where `table` is in the parameter buffer, from which the vector unit reads it now."""
-        self._table = table
-        words = len(table) // self._word
-        local = self._loader.address(layer, Buffer.PARAM, self._pool.share(table), words)
-        return Region(Space.PARAM, local, local + words)

@@ -57,7 +57,8 @@ class Emitter:
         self._layer = numbers[0]
         held: _Held = {}
         if isinstance(layer, ConvLayer):
-            self._convolutions.begin(numbers, layer, plan is self._plan.layers[0], plan is self._plan.layers[-1])
+            self._convolutions.begin(numbers, layer, plan.scratch, plan is self._plan.layers[0],
+                                     plan is self._plan.layers[-1])
         for band in plan.bands.parts:
             inputs = [self._input(layer, k, band, plan, held) for k in range(len(layer.inputs))]
             output = self._view(layer, -1, band, plan, held)[0]
@@ -140,4 +141,5 @@ class Emitter:
             for first in range(band.first, band.first + band.blocks, count):
                 self._arrive(layer, tile)
                 blocks = first, min(count, band.first + band.blocks - first)
+                self._elements.prepare(self._layer, layer.element, tile, first, target)
                 self._elements.emit(self._layer, layer.element, tile, blocks, sources, target)

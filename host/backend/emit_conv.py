@@ -42,12 +42,13 @@ class ConvEmitter:
         self._half = 0
         self._most = min(config.acc_half, max(4 * config.rows, _TILE_PIXELS))
 
-    def begin(self, numbers: tuple[int, ...], layer: ConvLayer, starts: bool, ends: bool) -> None:
-        """Start `layer`; `numbers` are the indices in the program of its operator, and of its sum.
+    def begin(self, numbers: tuple[int, ...], layer: ConvLayer, scratch: int | None, starts: bool, ends: bool) -> None:
+        """Start `layer`; `numbers` are the indices in the program of its operator and of its steps.
 
-        It may be what the step `starts` or `ends` with.
+        It may be what the step `starts` or `ends` with. Between the steps of the layer a tile is at `scratch`, if given,
+        else in place.
         """
-        self._number, self._numbers, self._layer = numbers[0], numbers, layer
+        self._number, self._numbers, self._layer, self._scratch = numbers[0], numbers, layer, scratch
         pixels = min(layer.output.image.plane, self._most)
         if starts:  # compute on the first half of a small image while the other half arrives
             pixels = min(pixels, max(2 * self._config.rows, -(-layer.output.image.plane // 2)))
@@ -103,13 +104,21 @@ class ConvEmitter:
         acc = self._half * self._config.acc_half
         self._half ^= 1
         first = groups[0][0]
+        between = target
+        if self._scratch is not None:
+            base = self._scratch - first * tile.pixels - tile.y0 * tile.w - tile.x0
+            between = View(base, tile.w, tile.pixels)
+        steps = [*zip(self._numbers[1:], self._layer.steps, strict=True)]
+        result, *results = [*[between] * len(steps), target]
+        for number, step in steps:
+            self._elements.prepare(number, step.element, tile, first, between)
         for group, number in product(groups, range(len(self._constants.passes))):
             self._compute(tile, group, number, inputs[0], acc + (group[0] - first) * tile.pixels)
         blocks = first, sum(count for _, count in groups)
-        self._requant(tile, blocks, target, acc)
-        for number, step in zip(self._numbers[1:], self._layer.steps, strict=True):
-            sources = [target if operand < 0 else inputs[operand] for operand in step.operands]
-            self._elements.emit(number, step.element, tile, blocks, sources, target)
+        self._requant(tile, blocks, result, acc)
+        for (number, step), result in zip(steps, results, strict=True):
+            sources = [between if operand < 0 else inputs[operand] for operand in step.operands]
+            self._elements.emit(number, step.element, tile, blocks, sources, result)
 
     def _compute(self, tile: Rect, blocks: tuple[int, int], number: int, source: View, acc: int) -> None:
         layer, config = self._layer, self._config

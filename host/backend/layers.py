@@ -182,7 +182,7 @@ class ElementLayer(Layer):
 
 
 class Step(NamedTuple):
-    """An element-wise operator fused behind a convolution, in place.
+    """An element-wise operator fused behind a convolution, tile by tile.
 
     Its operands are inputs of the convolution, by position; -1 is what the convolution and the steps before have made.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from ...hw.config import AcceleratorConfig
@@ -34,10 +34,14 @@ class Unplaceable(Unfit):
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """Bands of one layer and, per streamed operand, the addresses of its slots (keys as in `Bands.words`)."""
+    """Bands of one layer and, per streamed operand, the addresses of its slots (keys as in `Bands.words`).
+
+    `scratch` is where a convolution with steps puts a tile between them, None where that is its place in the output.
+    """
 
     bands: Bands
     slots: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    scratch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,8 @@ class _Planner:
             for operand in (*layer.inputs, layer.output):
                 if operand.storage not in self.streamed and operand.storage not in self.resident:
                     self._place_tensor(time, layer, operand.storage)
-            plans.append(self._plan_layer(time, layer))
+            plan = self._plan_layer(time, layer)
+            plans.append(replace(plan, scratch=self._place_scratch(layer, plan)))
         return MemoryPlan(self.resident, tuple(plans))
 
     def _release(self, time: int) -> None:
@@ -149,6 +154,22 @@ class _Planner:
                 if slots is not None:
                     return LayerPlan(bands, slots)
         raise _Full(time, [name for name in self.live if name in self.resident])
+
+    def _place_scratch(self, layer: Layer, plan: LayerPlan) -> int | None:
+        """Return a place for one tile in banks that the array reads neither now nor in the next layer, or None."""
+        if not isinstance(layer, ConvLayer) or not layer.steps:
+            return None
+        avoid: Counter[int] = Counter()
+        self._avoid(avoid, (layer.inputs[0].storage, layer.output.storage))
+        for position in (0, -1):
+            for address in plan.slots.get(position, ()):
+                avoid.update(self._banks(address, address + dict(plan.bands.words)[position]))
+        words = min(self.config.acc_half, layer.output.image.words)
+        found = self._fit(words, avoid)
+        if found is None or any(avoid[bank] for bank in self._banks(found, found + words)):
+            return None
+        self.live[f"scratch of {layer.op}"] = (found, found + words)
+        return found
 
     def _place_slots(self, layer: Layer, bands: Bands) -> dict[int, tuple[int, ...]] | None:
         before = dict(self.live)

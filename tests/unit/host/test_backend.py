@@ -250,6 +250,20 @@ def test_an_output_keeps_away_from_the_banks_of_its_inputs():
     assert len(set(banks.values())) == 3
 
 
+@pytest.mark.parametrize("banks", [2, 4])
+def test_between_steps_a_tile_lies_in_a_bank_that_the_array_does_not_read(banks):
+    image, config = Image(16, 64, 1), replace(TINY, act_banks=banks)
+    layers = fuse_elements([conv("a", "x", image), replace(element(Opcode.TABLE, "t", "a", b"1"), inputs=(
+        Operand("a", image),), output=Operand("t", image)), conv("y", "t", image)], set())
+    plan = plan_memory(layers, storages(layers, image.words), config)
+    scratch = plan.layers[0].scratch
+    if banks == 2:  # in place, as input and output take one each
+        assert scratch is None
+    else:
+        assert scratch is not None and plan.layers[1].scratch is None
+        assert scratch // config.bank_words not in {plan.resident[name] // config.bank_words for name in "xt"}
+
+
 def test_the_largest_tensor_streams_when_not_all_fit():
     small, large = Image(16, 64, 1), Image(64, 300, 1)
     layers = [Layer("b", (Operand("a", small),), Operand("b", large), Window()),
