@@ -45,8 +45,8 @@ class ConvEmitter:
     def begin(self, numbers: tuple[int, ...], layer: ConvLayer, scratch: int | None, starts: bool, ends: bool) -> None:
         """Start `layer`; `numbers` are the indices in the program of its operator and of its steps.
 
-        It may be what the step `starts` or `ends` with. Between the steps of the layer a tile is at `scratch`, if given,
-        else in place.
+        It may be what the program's step `starts` or `ends` with. A tile between the layer's own steps is at `scratch`,
+        if given, else in place.
         """
         self._number, self._numbers, self._layer, self._scratch = numbers[0], numbers, layer, scratch
         pixels = min(layer.output.image.plane, self._most)
