@@ -130,6 +130,10 @@ def quantize_float(
 
 
 def dequantize(q: npt.ArrayLike, scale: npt.ArrayLike, zp: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return the reals (q - zp) * scale as float32; `scale` and `zp` are scalars or broadcast against `q`."""
+    """Return the reals (q - zp) * scale as float32; `scale` and `zp` are scalars or broadcast against `q`.
+
+    Those beyond float32 become infinite.
+    """
     centred = np.asarray(q, np.int64) - np.asarray(zp, np.int64)
-    return (centred * np.asarray(scale, np.float32).astype(np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return (centred * np.asarray(scale, np.float32).astype(np.float64)).astype(np.float32)

@@ -82,7 +82,8 @@ def load(path: Path) -> OnnxModel:
         raise ModelError(f"{path.name}: not a valid ONNX model ({_first_line(error)}); export it again") from error
     from .onnx_qoperator import expand
     try:
-        return _Loader(path.stem, expand(proto)).model()
+        with np.errstate(all="ignore"):  # what constants of a damaged file make is checked where it is used
+            return _Loader(path.stem, expand(proto)).model()
     except CORRUPT as error:
         raise ModelError(f"{path.name}: the file is corrupt ({_first_line(error)}); export it again") from error
 

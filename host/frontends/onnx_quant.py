@@ -20,6 +20,8 @@ def _params(builder: GraphBuilder, node: Node) -> tuple[QuantParams, str]:
     scale = np.asarray(builder.model.constants[node.inputs[1]])
     if scale.size > 1 and scale.ndim > 1:
         raise builder.fail(node, "blocked quantisation is not supported; quantise per tensor or per channel")
+    if not np.all((scale > 0) & np.isfinite(scale)):
+        raise builder.fail(node, "scales must be positive and finite; quantise the model again")
     zero_point = None
     if len(node.inputs) > 2 and node.inputs[2]:
         zero_point = np.asarray(builder.model.constants[node.inputs[2]])

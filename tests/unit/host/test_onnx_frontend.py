@@ -268,6 +268,19 @@ def test_partly_quantised_operator_is_refused(tmp_path: Path) -> None:
         read_onnx(path)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [0, -0.1, np.inf, np.nan])
+@pytest.mark.parametrize("form", list(QuantFormat))
+def test_impossible_scale_is_refused(form: QuantFormat, scale: float, tmp_path: Path) -> None:
+    path = onnx_models.quantise(_network(tmp_path / "m.onnx"), [{"x": _values(0, 1, 3, 8, 8)}], form)
+    proto = onnx.load(path)
+    weights = next(tensor for tensor in proto.graph.initializer if tensor.name.endswith("_scale") and tensor.dims)
+    weights.CopyFrom(onnx.numpy_helper.from_array(np.full(weights.dims, scale, np.float32), weights.name))
+    onnx.save(proto, path)
+    with pytest.raises(UnsupportedOperatorError, match="scales must be positive and finite"):
+        read_onnx(path)
+
+
 def test_unknown_operator_is_named(tmp_path: Path) -> None:
     path = onnx_models.write(tmp_path / "m.onnx", {"x": (1, 4)}, [("Erf", ["x"], "y", {})], {}, {"y": (1, 4)})
     with pytest.raises(UnsupportedOperatorError, match=r"unsupported: Erf \(at tensor 'y'\)"):

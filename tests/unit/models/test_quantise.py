@@ -133,6 +133,11 @@ def test_dequantize_then_quantize_is_the_identity(q: int, zero_point: int, scale
     assert quantize_float(dequantize(q, scale, zero_point), scale, zero_point, np.int8) == q
 
 
+@pytest.mark.filterwarnings("error")
+def test_dequantized_reals_beyond_float32_are_infinite() -> None:
+    assert dequantize([-128, 0, 127], 1e38, 0).tolist() == [-np.inf, 0, np.inf]
+
+
 def test_fold_mean_divides_and_respects_the_largest_right_shift() -> None:
     assert fold_mean(2**30, 0, 4) == (2**30, -2)
     assert fold_mean(2**30, 1, 49) == ((2**30 << 5) // 49, -4)
