@@ -101,9 +101,11 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
               help="File for the outputs; .npz holds them by name.")
 @click.option("--device", default="sim", metavar="DEVICE", help=f"{', '.join(DEVICES)}; sim unless told otherwise.")
 @config_options
+@click.option("--batch", metavar="N", type=click.IntRange(1),
+              help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
 def run_command(network: Path, source: Path, output: Path | None, device: str, preset: str | None,
-                settings: tuple[str, ...], report: Path | None) -> None:
+                settings: tuple[str, ...], batch: int | None, report: Path | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
@@ -118,7 +120,7 @@ def run_command(network: Path, source: Path, output: Path | None, device: str, p
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("loading", total=None)
-        with Session(network, device, preset=preset, settings=settings,
+        with Session(network, device, preset=preset, settings=settings, batch=batch,
                      status=lambda line: bar.update(task, description=line)) as session:
             if output is not None:
                 arrays.check_path(output, [info.name for info in session.outputs])
@@ -131,7 +133,8 @@ def run_command(network: Path, source: Path, output: Path | None, device: str, p
     if report is not None:
         measured.save(report)
     show(measured.table())
-    print(f"{measured.samples} sample{'s' if measured.samples > 1 else ''} in {measured.seconds:.3f} s")
+    at_once = f", up to {measured.batch} at once," if measured.batch > 1 else ""
+    print(f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once} in {measured.seconds:.3f} s")
 
 
 @cli.command("info")

@@ -55,6 +55,7 @@ class Report:
         dram_bytes_written: bytes written to DRAM, or None as above.
         seconds: wall time of the whole run on this computer.
         dram_wait: share of `cycles` in which the array stood still because data had not arrived, or None.
+        batch: most samples that ran at once.
         counters: the device's own counters, summed over all samples.
         layers: the operators in execution order; their cycles sum to `cycles`.
     """
@@ -71,6 +72,7 @@ class Report:
     dram_bytes_written: int | None
     seconds: float
     dram_wait: float | None = None
+    batch: int = 1
     counters: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..hw.compute import array_cycles
+from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES, Opcode, decode
 from .program import Program
 
@@ -42,3 +44,10 @@ def layer_stats(program: Program) -> list[LayerStats]:
         elif opcode == Opcode.STORE:
             entry.bytes_stored += body["rows"] * body["row_words"] * word
     return stats
+
+
+def least_cycles(stats: Iterable[LayerStats], config: AcceleratorConfig) -> float:
+    """Return the fewest cycles that layers can take together: the array's, or DRAM's if those are more."""
+    counts = list(stats)
+    traffic = sum(each.bytes_loaded + each.bytes_stored + each.instructions * INSTR_BYTES for each in counts)
+    return max(sum(each.array_cycles for each in counts), traffic / min(config.dram_bandwidth, config.word_bytes))

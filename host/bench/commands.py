@@ -38,7 +38,9 @@ def bench() -> None:
 @config_options
 @click.option("--device", default=networks.DEVICES[0], metavar="DEVICE",
               help=f"{' or '.join(networks.DEVICES)}; sim counts no cycles.")
-@click.option("--samples", default=1, type=click.IntRange(1), help="Samples of each network; 1 unless told otherwise.")
+@click.option("--batch", default=1, metavar="N", type=click.IntRange(1),
+              help="Samples that run at once at most, where that saves cycles; 1 unless told otherwise.")
+@click.option("--samples", type=click.IntRange(1), help="Samples of each network; one batch unless told otherwise.")
 @click.option("--samples-from", "sources", multiple=True, metavar="X.npz", type=click.Path(path_type=Path),
               help="NumPy file with samples; once per MODEL, in the same order. Random samples without it.")
 @click.option("--layers", is_flag=True, help="Also show the layers of each network.")
@@ -46,19 +48,20 @@ def bench() -> None:
               help="Also write all measurements, layers included.")
 @click.option("--csv", "csv_path", metavar="FILE", type=click.Path(path_type=Path), help="Also write the table.")
 def networks_command(models: tuple[Path, ...], names: str | None, everything: bool, preset: str | None,
-                     settings: tuple[str, ...], device: str, samples: int, sources: tuple[Path, ...], layers: bool,
-                     json_path: Path | None, csv_path: Path | None) -> None:
+                     settings: tuple[str, ...], device: str, batch: int, samples: int | None,
+                     sources: tuple[Path, ...], layers: bool, json_path: Path | None, csv_path: Path | None) -> None:
     """Measure networks and compare every output byte with golden.
 
     Runs each MODEL file, or the networks of --networks, or without either those of less than a million cycles. The
     published models are used where they are in the folder $SYSTOLITH_DATA/models (or shared/data/models beside the
     repository), else the same architectures with seeded weights. Ratio: the cycles of Gemmini (16x16, int8,
-    measured on its RTL) by ours, for arrays of 16x16.
+    measured on its RTL) by ours, for arrays of 16x16 and samples one by one.
 
     \b
     Examples:
       systolith bench networks
       systolith bench networks --networks resnet50 --layers
+      systolith bench networks --networks ad_autoencoder --batch 16
       systolith bench networks --all --csv table.csv --json all.json
       systolith bench networks a.tflite b.tflite --samples 10 --samples-from a.npz --samples-from b.npz
     """
@@ -72,8 +75,8 @@ def networks_command(models: tuple[Path, ...], names: str | None, everything: bo
     with _status() as status:
         def measure(model: Path | Graph, source: Path | None = None) -> Report:
             done, total = len(results) + 1, len(models) + len(chosen)
-            return networks.run_network(model, source, samples, device, preset=preset, settings=settings,
-                                        status=lambda line: status(f"{done} of {total}: {line}"))
+            return networks.run_network(model, source, samples or batch, device, preset=preset, settings=settings,
+                                        batch=batch, status=lambda line: status(f"{done} of {total}: {line}"))
 
         for model, source in zip(models, sources or (None,) * len(models), strict=True):
             results.append(networks.Result(model.stem, "file", measure(model, source)))

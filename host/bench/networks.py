@@ -51,8 +51,10 @@ class Result:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as many cycles the reference takes, or None."""
-        return self.reference_cycles / self.report.cycles if self.reference_cycles and self.report.cycles else None
+        """How many times as many cycles the reference, which runs one sample at a time, takes; or None."""
+        if not self.reference_cycles or not self.report.cycles or self.report.batch > 1:
+            return None
+        return self.reference_cycles / self.report.cycles
 
     def record(self) -> dict[str, Any]:
         """Return the numbers of the table, by name."""
@@ -62,11 +64,12 @@ class Result:
                 "ratio": self.ratio, "dram_bytes_read": report.dram_bytes_read,
                 "dram_bytes_written": report.dram_bytes_written, "dram_wait": report.dram_wait,
                 "cpu_operators": sum(layer.unit == "cpu" for layer in report.layers),
-                "samples": report.samples, "preset": report.preset, "device": report.device}
+                "samples": report.samples, "batch": report.batch, "preset": report.preset, "device": report.device}
 
 
 def run_network(model: Path | Graph, samples_from: Path | None, count: int, device: str, *, preset: str | None = None,
-                settings: Sequence[str] = (), status: Callable[[str], None] | None = None) -> Report:
+                settings: Sequence[str] = (), batch: int = 1,
+                status: Callable[[str], None] | None = None) -> Report:
     """Return the measurements of `count` samples of a model on a device.
 
     Args:
@@ -76,6 +79,7 @@ def run_network(model: Path | Graph, samples_from: Path | None, count: int, devi
         device: one of `DEVICES`.
         preset: name of a preset, `edge` when None.
         settings: `KEY=VALUE` changes of it.
+        batch: samples that run at once at most.
         status: called with one line before each slow step.
 
     Raises:
@@ -92,7 +96,7 @@ def run_network(model: Path | Graph, samples_from: Path | None, count: int, devi
         if status:
             status(f"{graph.name} on golden")
         expected = golden.run(inputs)
-    with Session(graph, device, preset=preset, settings=settings, status=status) as session:
+    with Session(graph, device, preset=preset, settings=settings, batch=batch, status=status) as session:
         if status:
             status(f"{graph.name} on {device}")
         found = session.run(inputs)
@@ -115,16 +119,16 @@ def table(results: Sequence[Result]) -> Table:
     made = Table(box=SIMPLE, pad_edge=False, caption_justify="left")
     made.add_column("network", overflow="fold")
     made.add_column("weights")
-    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait",
+    for name in ("batch", "MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait",
                  "on CPU"):
         made.add_column(name, justify="right")
     for result in results:
         found = result.record()
-        made.add_row(result.network, result.source, _show(found["macs"], ","), _show(found["cycles"], ","),
-                     _show(found["utilisation"], ".1%"), _show(found["reference_cycles"], ","),
-                     _show(found["ratio"], ".2f"), _show(found["dram_bytes_read"], ","),
-                     _show(found["dram_bytes_written"], ","), _show(found["dram_wait"], ".1%"),
-                     str(found["cpu_operators"]))
+        made.add_row(result.network, result.source, str(found["batch"]), _show(found["macs"], ","),
+                     _show(found["cycles"], ","), _show(found["utilisation"], ".1%"),
+                     _show(found["reference_cycles"], ","), _show(found["ratio"], ".2f"),
+                     _show(found["dram_bytes_read"], ","), _show(found["dram_bytes_written"], ","),
+                     _show(found["dram_wait"], ".1%"), str(found["cpu_operators"]))
     if any(result.report.cycles is None for result in results):
         made.caption = "device sim counts no cycles; --device rtl does"
     return made

@@ -1,7 +1,8 @@
-"""Executors run one sample: a graph on the golden operators, or a compiled program on an accelerator."""
+"""Executors run samples: on the golden operators of a graph, or as compiled programs on an accelerator."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -13,26 +14,95 @@ from ..graph import Graph
 from ..program import CpuStep, HwStep, Program
 from .tensors import Arrays
 
+Measured = tuple[Program, list[RunResult]]
+"""One run of a program and the measurements of its hardware steps."""
+
 
 class Executor(Protocol):
-    """Runs one sample; returns the outputs by name and the measurements of each hardware step."""
+    """Runs `samples` samples, stacked along axis 0; returns the outputs by name and what was measured."""
 
-    def run(self, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[RunResult]]: ...
+    samples: int
 
-    def close(self) -> None: ...
+    def run(self, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[Measured]]: ...
 
 
 class GraphExecutor:
-    """Runs a graph on the golden operators."""
+    """Runs a graph on the golden operators, sample by sample."""
+
+    samples = 1
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
 
-    def run(self, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[RunResult]]:
+    def run(self, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[Measured]]:
         return execute(self._graph, inputs), []
 
+
+class Loader:
+    """Runs programs on one device that holds one of them at a time.
+
+    Args:
+        open_device: returns the device with the DRAM that a program needs.
+    """
+
+    def __init__(self, open_device: Callable[[Program], Accelerator]) -> None:
+        self._open = open_device
+        self._program: Program | None = None
+        self._executor: ProgramExecutor | None = None
+
+    def run(self, program: Program, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[RunResult]]:
+        """Run `program`, after loading it where another one is loaded; see `ProgramExecutor.run`."""
+        return self.load(program).run(inputs)
+
+    def load(self, program: Program) -> ProgramExecutor:
+        """Return the executor of `program`, which replaces the one before."""
+        if self._executor is None or program is not self._program:
+            self.close()
+            self._executor, self._program = ProgramExecutor(program, self._open(program)), program
+        return self._executor
+
     def close(self) -> None:
-        """Nothing to give back."""
+        """Give the device back."""
+        if self._executor is not None:
+            self._executor.close()
+            self._executor = None
+
+
+class BatchExecutor:
+    """Runs the head of a network sample by sample and its tail once for all of them; either may be missing.
+
+    Args:
+        loader: the device.
+        head: program for one sample, whose outputs are those of the network and inputs of the tail.
+        tail: program for `samples` samples.
+        samples: samples of a run.
+    """
+
+    def __init__(self, loader: Loader, head: Program | None, tail: Program | None, samples: int) -> None:
+        self.samples = samples
+        self._loader, self._head, self._tail = loader, head, tail
+
+    def run(self, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[Measured]]:
+        """Run `samples` samples. Raises `DeviceError` as `ProgramExecutor.run` does."""
+        values, measured = dict(inputs), list[Measured]()
+        if self._head is not None:
+            parts = []
+            for index in range(self.samples):
+                found, results = self._loader.run(self._head, {
+                    port.name: _sample(inputs[port.name], index, self.samples) for port in self._head.inputs})
+                parts.append(found)
+                measured.append((self._head, results))
+            values |= {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in parts[0]}
+        if self._tail is not None:
+            found, results = self._loader.run(self._tail, {port.name: values[port.name] for port in self._tail.inputs})
+            values |= found
+            measured.append((self._tail, results))
+        return values, measured
+
+
+def _sample(array: np.ndarray, index: int, samples: int) -> np.ndarray:
+    size = len(array) // samples
+    return array[index * size:(index + 1) * size]
 
 
 class ProgramExecutor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -15,15 +15,16 @@ from ..report import LayerReport, Report, config_hash, preset_name, utilisation
 
 
 class Measurement:
-    """Measurements of one program over the samples of a run.
+    """Measurements of one network over the samples of a run.
 
     Args:
-        program: the program that runs.
+        program: the network for one sample; programs of a batch consist of the same layers, by name.
     """
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._tables: list[InstructionTable] = []
+        self._index = {layer.name: index for index, layer in enumerate(program.layers)}
+        self._tables: dict[Program, list[InstructionTable]] = {}
         self.restart()
 
     def restart(self) -> None:
@@ -31,11 +32,16 @@ class Measurement:
         self._layers: np.ndarray | None = np.zeros(len(self._program.layers), np.int64)
         self._waits: int | None = 0
         self._counters: Counter[str] = Counter()
-        self._read = self._written = self._samples = 0
+        self._read = self._written = self._samples = self._batch = 0
 
-    def add(self, results: Sequence[RunResult]) -> None:
-        """Add the measurements of one sample, one per hardware step."""
-        self._samples += 1
+    def add(self, runs: Iterable[tuple[Program, Sequence[RunResult]]], samples: int = 1) -> None:
+        """Add the runs of programs that `samples` samples took together, with one result per hardware step."""
+        self._samples += samples
+        self._batch = max(self._batch, samples)
+        for program, results in runs:
+            self._add(program, results)
+
+    def _add(self, program: Program, results: Sequence[RunResult]) -> None:
         for result in results:
             self._counters.update(result.counters)
             self._read += result.dram_bytes_read
@@ -45,13 +51,15 @@ class Measurement:
         if self._layers is None or self._waits is None:
             return
         # Made when the first trace is there: only a program that ran to its end is known to be well formed.
-        self._tables = self._tables or _tables(self._program)
-        for table, result in zip(self._tables, results, strict=True):
-            cycles = layer_cycles(table, result, len(self._program.layers))
+        if program not in self._tables:
+            self._tables[program] = _tables(program)
+        for table, result in zip(self._tables[program], results, strict=True):
+            cycles = layer_cycles(table, result, len(program.layers))
             waits = dram_wait_cycles(table, result)
             assert cycles is not None and waits is not None, "a device that traces also counts cycles"
             assert cycles.sum() == result.cycles, "every cycle belongs to exactly one layer"
-            self._layers += cycles
+            for index in np.flatnonzero(cycles):
+                self._layers[self._index[program.layers[index].name]] += cycles[index]
             self._waits += waits
 
     def report(self, device: str, seconds: float) -> Report:
@@ -68,7 +76,7 @@ class Measurement:
             config_hash=config_hash(program.config), samples=self._samples, macs=program.macs, cycles=total,
             utilisation=utilisation(program.macs, total, program.config),
             dram_bytes_read=self._read // self._samples, dram_bytes_written=self._written // self._samples,
-            seconds=seconds, dram_wait=waits, counters=dict(self._counters), layers=layers)
+            seconds=seconds, dram_wait=waits, batch=self._batch, counters=dict(self._counters), layers=layers)
 
 
 def _tables(program: Program) -> list[InstructionTable]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 
@@ -16,7 +17,8 @@ from ..errors import UsageError
 from ..graph import Graph
 from ..program import Program
 from ..report import LayerReport, Report, config_hash, preset_name
-from .executor import Executor, GraphExecutor, ProgramExecutor
+from .batches import Batches
+from .executor import Executor, GraphExecutor, Loader
 from .measurement import Measurement
 from .network import check_configuration, configuration, load_network, program_configuration
 from .tensors import Arrays, TensorInfo, batch_inputs
@@ -38,6 +40,7 @@ class Session:
         config: configuration of the core; else `preset` and `settings` make it, else it is the program's own or `edge`.
         preset: name of a preset.
         settings: `KEY=VALUE` changes of it.
+        batch: samples that run at once at most; None for as many as pay. See `batching`, and `Report.batch`.
         status: called with one line before each slow step, such as compiling the RTL.
 
     Raises:
@@ -46,8 +49,10 @@ class Session:
 
     def __init__(self, network: str | Path | Graph | Program, device: str = "sim", *,
                  config: AcceleratorConfig | None = None, preset: str | None = None, settings: Sequence[str] = (),
-                 status: Callable[[str], None] | None = None) -> None:
+                 batch: int | None = None, status: Callable[[str], None] | None = None) -> None:
         check_device(device)
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch must be at least 1, not {batch}")
         if config is not None and (preset is not None or settings):
             raise UsageError("config must come alone, not with preset or settings; put the changes into config")
         if isinstance(network, str | Path):
@@ -56,7 +61,8 @@ class Session:
         self.last_report = None
         self._closed = False
         self._measurement: Measurement | None = None
-        self._executor: Executor
+        self._loader: Loader | None = None
+        self._executors: Callable[[int], Iterable[Executor]]
         if isinstance(network, Program):
             self.config = _config_for(network, config, preset, settings)
         else:
@@ -65,13 +71,15 @@ class Session:
             self._graph = graph = network.graph if isinstance(network, Program) else network
             self.inputs, self.outputs = (tuple(_tensor_info(graph, name) for name in names)
                                          for names in (graph.inputs, graph.outputs))
-            self._executor = GraphExecutor(graph)
+            self._executors = lambda samples: repeat(GraphExecutor(graph), samples)
             return
         program = network if isinstance(network, Program) else compile_graph(network, self.config)
         self._measurement = Measurement(program)
         self.inputs, self.outputs = (tuple(TensorInfo(p.name, p.shape, p.dtype, p.scale, p.zero_point) for p in ports)
                                      for ports in (program.inputs, program.outputs))
-        self._executor = ProgramExecutor(program, open_accelerator(device, self.config, program.dram_bytes, status))
+        self._loader = Loader(lambda each: open_accelerator(device, self.config, each.dram_bytes, status))
+        self._loader.load(program)
+        self._executors = Batches(program, self.config, self._loader, batch).executors
 
     inputs: tuple[TensorInfo, ...]
     """Inputs of the network, in the model's order."""
@@ -90,7 +98,7 @@ class Session:
             inputs: one array, or arrays by input name; each holds one sample of the input's shape, or N samples along
                 axis 0, in the input's dtype or in float32 to be quantised.
             dequantize: return float32 reals instead of the outputs' own dtype.
-            progress: called after each sample.
+            progress: called after each sample or batch.
 
         Returns:
             Outputs by name, samples along axis 0, in the outputs' dtype.
@@ -102,22 +110,25 @@ class Session:
         """
         if self._closed:
             raise UsageError("session must be open to run, not closed; make another one")
-        batch = batch_inputs(inputs, self.inputs)
+        given = batch_inputs(inputs, self.inputs)
         sizes = {info.name: info.batch for info in self.inputs}
-        samples = len(batch[self.inputs[0].name]) // self.inputs[0].batch
+        samples = len(given[self.inputs[0].name]) // self.inputs[0].batch
         measurement = self._measurement
         if measurement:
             measurement.restart()
         results: list[dict[str, np.ndarray]] = []
+        done = 0
         start = time.perf_counter()
-        for index in range(samples):
-            outputs, measured = self._executor.run(
-                {name: array[index * sizes[name] : (index + 1) * sizes[name]] for name, array in batch.items()})
+        for executor in self._executors(samples):
+            end = done + executor.samples
+            outputs, measured = executor.run(
+                {name: array[done * sizes[name] : end * sizes[name]] for name, array in given.items()})
             results.append(outputs)
             if measurement:
-                measurement.add(measured)
+                measurement.add(measured, executor.samples)
+            done = end
             if progress:
-                progress(index + 1, samples)
+                progress(done, samples)
         seconds = time.perf_counter() - start
         self.last_report = (measurement.report(self.device, seconds) if measurement
                             else self._golden_report(samples, seconds))
@@ -129,7 +140,8 @@ class Session:
         """Give the device back; the session can no longer run."""
         if not self._closed:
             self._closed = True
-            self._executor.close()
+            if self._loader:
+                self._loader.close()
 
     def __enter__(self) -> Session:
         return self

@@ -68,6 +68,27 @@ def test_model_and_program_give_the_golden_bytes(tmp_path: Path, images: Path, p
         np.testing.assert_array_equal(found, golden(images))
 
 
+def test_a_batch_runs_at_once_from_a_model_and_from_a_program(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    b, rng = TFLiteBuilder(), np.random.default_rng(3)
+    x, y = b.tensor("x", (1, 96), "int8", 0.1), b.tensor("y", (1, 48), "int8", 1.0)
+    w = b.tensor("w", (48, 96), "int8", 0.01, data=rng.integers(-127, 128, (48, 96), np.int8))
+    b.op("FULLY_CONNECTED", [x, w], [y])
+    model, program = tmp_path / "dense.tflite", tmp_path / "dense.sysl"
+    model.write_bytes(b.build([x], [y]))
+    np.save(tmp_path / "x.npy", rng.integers(-128, 128, (5, 96), np.int8))
+    assert status("compile", model, "-o", program, "--preset", "tiny") == 0
+    (expected,) = Session(model, "golden").run(np.load(tmp_path / "x.npy")).values()
+
+    for options, batch in ((("--batch", 2), 2), (("--batch", 1), 1), ((), 4)):
+        for network in ((model, "--preset", "tiny"), (program,)):
+            assert status("run", *network, *options, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy",
+                          "--report", tmp_path / "r.json") == 0
+            np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
+            assert json.loads((tmp_path / "r.json").read_text())["batch"] == batch
+            assert ("5 samples, up to" in capsys.readouterr().out) == (batch > 1)
+
+
 def test_outputs_go_by_name_into_an_npz_file(tmp_path: Path, images: Path) -> None:
     assert status("run", MODEL, "--input", images, "--output", tmp_path / "y.npz", "--device", "golden") == 0
 

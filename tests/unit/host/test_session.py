@@ -127,7 +127,7 @@ def test_measurements_are_averaged_over_samples_and_layers_sum_to_the_total() ->
     program, device = make_program(), CountingAccelerator()
     measurement = Measurement(program)
     for _ in range(4):  # 10, 11, 12 and 13 cycles
-        measurement.add([device.run(0, 3)])
+        measurement.add([(program, [device.run(0, 3)])])
 
     report = measurement.report("board", 0.5)
 
