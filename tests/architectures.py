@@ -199,8 +199,18 @@ def unet(net: Net) -> list[Act]:
     return [net.unary(net.convolution(x, 2, 1), "LOGISTIC")]
 
 
+def pyramid(net: Net) -> list[Act]:
+    """Depthwise convolutions of several dilations side by side, as in a pyramid of atrous convolutions."""
+    x = net.convolution(net.convolution(net.input(1, 34, 34, 3), 16, 3, 2), 16, depthwise=True)
+    branches = [net.convolution(x, 16, 1)]
+    for dilation in (2, 3, 6):
+        branches.append(net.convolution(net.convolution(x, 16, depthwise=True, dilation=dilation), 16, 1))
+    return [net.convolution(net.concatenation(*branches), 5, 1)]
+
+
 ARCHITECTURES: tuple[Architecture, ...] = (
-    detector, squeeze_and_excite, fire, inception, shuffle, residual, audio_columns, audio_rows, large_grey, unet)
+    detector, squeeze_and_excite, fire, inception, shuffle, residual, audio_columns, audio_rows, large_grey, unet,
+    pyramid)
 
 
 def network(architecture: Architecture, seed: int = 0) -> RandomNetwork:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...hw.isa import Opcode, PoolMode
-from .layout import Gather, Image, Rect, View, blocks_of
+from .layout import Gather, Image, Rect, Span, View, blocks_of
 
 
 class Unfit(Exception):
@@ -92,6 +92,13 @@ class Operand(NamedTuple):
     def view(self) -> View:
         """Where the image lies, in words from the start of the storage."""
         return self.part or View(0, self.image.w, self.image.plane)
+
+    def spaced(self, rows: Span, columns: Span) -> Operand:
+        """Return the operand that consists of these rows and columns."""
+        if (rows, columns) == (Span(0, 1, self.image.h), Span(0, 1, self.image.w)):
+            return self
+        return Operand(self.storage, Image(rows.length, columns.length, self.image.blocks),
+                       self.view.part(rows.first, columns.first, rows.step, columns.step))
 
 
 class Filter(NamedTuple):

@@ -42,6 +42,20 @@ class Rect(NamedTuple):
         return Rect(max(self.y0, other.y0), min(self.y1, other.y1), max(self.x0, other.x0), min(self.x1, other.x1))
 
 
+class Span(NamedTuple):
+    """Evenly spaced positions: `length` of them, from `first` on, every `step`-th."""
+
+    first: int
+    step: int
+    length: int
+
+    @classmethod
+    def of(cls, first: int, step: int, size: int) -> Span:
+        """Return every `step`-th position from `first` on below `size`; the step of a single one is 1."""
+        length = max(0, -(-(size - first) // step))
+        return cls(first, step if length > 1 else 1, length)
+
+
 class Image(NamedTuple):
     """A tensor as an operator walks it: h x w pixels of `blocks` words."""
 

@@ -12,7 +12,7 @@ from ..functions import function_of
 from ..graph import Graph, Op, Tensor
 from .layers import ConvLayer, Layer, Operand, Storage, Unfit
 from .layout import Image, blocks_of, pack, split_shape
-from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected
+from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected, lower_transpose_conv
 from .lower_elements import PAIRS, lower_table
 from .lower_move import lower_concatenation, lower_selection, selected
 from .lower_vector import lower_average_pool, lower_max_pool, lower_mean, lower_pad, lower_quantize
@@ -65,10 +65,8 @@ def lower(graph: Graph, config: AcceleratorConfig, forced: Mapping[str, str]) ->
                 lowered.layers[op.name] = ()
                 continue
             _store(graph, lowered, op.outputs[0], config)
-            if op.kind in _MOVES:
-                lowered.layers[op.name] = _lower_move(graph, op, lowered, config.word_bytes)
-            else:
-                lowered.layers[op.name] = (_lower_op(graph, op, lowered, config.word_bytes),)
+            found = _lower_op(graph, op, lowered, config.word_bytes)
+            lowered.layers[op.name] = found if isinstance(found, tuple) else (found,)
         except Unfit as problem:
             lowered.reasons[op.name] = str(problem)
             _store(graph, lowered, op.outputs[0], config)
@@ -84,8 +82,6 @@ def _store(graph: Graph, lowered: Lowered, name: str, config: AcceleratorConfig)
 
 def _lower_move(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> tuple[Layer, ...]:
     operands, result = graph.operands(op), graph.result(op)
-    if result.dtype != "int8":
-        raise Unfit(f"the hardware moves int8, not {result.dtype}")
     producers = [graph.producer(name) for name in op.inputs]
     if all(producer and producer.name in lowered.reasons for producer in producers):
         raise Unfit("its input is on the host, where copying costs nothing")
@@ -103,12 +99,14 @@ def _lower_move(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> tupl
     return layers
 
 
-def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
+def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer | tuple[Layer, ...]:
     if op.kind in ("SOFTMAX", "DEQUANTIZE"):
         raise Unfit("the hardware has no such operator")
     dtypes = graph.tensors[op.inputs[0]].dtype, graph.result(op).dtype
     if dtypes != ("int8", "int8"):
         raise Unfit(f"the hardware takes and gives int8, not {dtypes[0]} and {dtypes[1]}")
+    if op.kind in _MOVES:
+        return _lower_move(graph, op, lowered, word_bytes)
     if (layer := _lower_element(graph, op, lowered, word_bytes)) is not None:
         return layer
     x, y = lowered.storage(op.inputs[0]), lowered.storage(op.outputs[0])
@@ -129,8 +127,9 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer:
         if form is not None:
             lowered.storages[form.name] = form
         return layer
-    if op.kind == "DEPTHWISE_CONV_2D":
-        return lower_depthwise(graph, op, x, x_image, y, y_image, word_bytes)
+    if op.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
+        lower_phases = lower_depthwise if op.kind == "DEPTHWISE_CONV_2D" else lower_transpose_conv
+        return lower_phases(graph, op, Operand(x.name, x_image), Operand(y.name, y_image), word_bytes)
     if op.kind == "MAX_POOL_2D":
         return lower_max_pool(graph, op, x, x_image, y, y_image)
     if op.kind == "AVERAGE_POOL_2D":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,13 +12,17 @@ import numpy.typing as npt
 from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS
 from ..graph import Graph, Op, Tensor
 from ..quantparams import act_range, conv_requant
-from .filters import filter_of, filter_weights
+from .filters import filter_of, filter_weights, walk
 from .gather import gathered
-from .layers import Clamp, ConvLayer, Operand, Storage, Unfit, Window
+from .layers import Clamp, ConvLayer, Filter, Operand, Storage, Unfit, Window
 from .layout import Image, blocks_of
 from .limits import MAX_KERNEL, check_size, check_window, without_idle_strides
+from .phases import Phase, transposed, undilated
 
 Int8s = npt.NDArray[np.int8]
+
+# Cycles that a phase costs beyond its words, about: the array runs empty when the length of the lines changes.
+_PHASE_CYCLES = 32
 
 
 def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image, word_bytes: int,
@@ -34,14 +39,15 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     if op.attrs["groups"] > 1:
         sources, tiles = own_blocks(tiles)
     window, sums = _window(op, weights.shape[1:3], y_image), _sums(weights, (1, 2, 3))
-    layer = _layer(graph, op, (x, x_image), (y, y_image), window, tiles, sums, word_bytes, sources)
+    source, target = Operand(x.name, x_image), Operand(y.name, y_image)
+    layer = _layer(graph, op, source, target, window, tiles, sums, word_bytes, sources)
     if not hosted or op.attrs["groups"] > 1:
         return layer, None
     form = gathered(op.name, x, window, y_image, weights, layer.fill, word_bytes)
     if form is None:
         return layer, None
     check_size(form.image)
-    packed = replace(layer, inputs=(Operand(form.storage.name, form.image),), output=Operand(y.name, y_image),
+    packed = replace(layer, inputs=(Operand(form.storage.name, form.image),), output=target,
                      window=form.window, weights=tile_weights(form.weights, word_bytes), gathered=True,
                      transposed=form.storage.gather is not None and form.storage.gather.transposed)
     return packed, form.storage
@@ -57,33 +63,59 @@ def own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
     return sources, np.stack([tiles[b, :, :, low:low + count] for b, low in enumerate(sources)])
 
 
-def lower_depthwise(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image,
-                    word_bytes: int) -> ConvLayer:
+def lower_depthwise(graph: Graph, op: Op, x: Operand, y: Operand, word_bytes: int) -> tuple[ConvLayer, ...]:
     """Lower DEPTHWISE_CONV_2D to the array's filter mode, or else to one diagonal weight tile per tap and block.
 
+    With dilation, the pixels are dealt to smaller images that are convolved without, where that takes fewer cycles.
     Raises `Unfit` when the hardware cannot run it.
     """
     weights = _data(graph.tensors[op.inputs[1]])[0]
     if op.attrs["multiplier"] != 1:
-        return _multiplied(graph, op, weights, (x, x_image), (y, y_image), word_bytes)
-    window = _window(op, weights.shape[:2], y_image)
-    kernel = filter_of(window.kh, window.kw, word_bytes) if window.dy == window.dx == 1 else None
-    tiles = _diagonal(weights, word_bytes) if kernel is None else filter_weights(kernel, weights, word_bytes)
-    layer = _layer(graph, op, (x, x_image), (y, y_image), window, tiles, _sums(weights, (0, 1)), word_bytes,
-                   tuple(range(len(tiles))))
-    return replace(layer, filter=kernel)
+        return (_multiplied(graph, op, weights, x, y, word_bytes),)
+    window, sums = _window(op, weights.shape[:2], y.image), _sums(weights, (0, 1))
+    kernel, phases = filter_of(window.kh, window.kw, word_bytes), undilated(window, x, y)
+    dense = window.kh * window.kw * max(y.image.plane, word_bytes)
+    if kernel and phases and (len(phases) == 1 or _filter_cycles(kernel, phases, word_bytes) < dense):
+        tiles = filter_weights(kernel, weights, word_bytes)
+    else:
+        kernel, phases, tiles = None, [Phase(window, x, y)], _diagonal(weights, word_bytes)
+    return tuple(replace(_layer(graph, op, part.x, part.y, part.window, tiles, sums, word_bytes,
+                                tuple(range(len(tiles)))), filter=kernel) for part in phases)
 
 
-def _multiplied(graph: Graph, op: Op, weights: Int8s, source: tuple[Storage, Image], target: tuple[Storage, Image],
-                word_bytes: int) -> ConvLayer:
+def _multiplied(graph: Graph, op: Op, weights: Int8s, x: Operand, y: Operand, word_bytes: int) -> ConvLayer:
     """Lower a depthwise convolution with several filters per channel: one tile of the dense mode per tap and block."""
     kh, kw, outputs = weights.shape
     dense = np.zeros((outputs, kh, kw, outputs // op.attrs["multiplier"]), np.int8)
     channel = np.arange(outputs)
     dense[channel, :, :, channel // op.attrs["multiplier"]] = weights.transpose(2, 0, 1)
     sources, tiles = own_blocks(tile_weights(dense, word_bytes))
-    return _layer(graph, op, source, target, _window(op, (kh, kw), target[1]), tiles, _sums(weights, (0, 1)),
-                  word_bytes, sources)
+    return _layer(graph, op, x, y, _window(op, (kh, kw), y.image), tiles, _sums(weights, (0, 1)), word_bytes,
+                      sources)
+
+
+def _filter_cycles(kernel: Filter, phases: Sequence[Phase], word_bytes: int) -> int:
+    """Return about how many cycles the filter mode takes per channel block."""
+    return sum(max(kernel.passes * walk(kernel, part.window, part.y.image.rect, part.x.image).words, word_bytes)
+               + _PHASE_CYCLES for part in phases)
+
+
+def lower_transpose_conv(graph: Graph, op: Op, x: Operand, y: Operand, word_bytes: int) -> tuple[ConvLayer, ...]:
+    """Lower TRANSPOSE_CONV to convolutions of the output pixels that the same taps reach.
+
+    Raises `Unfit` when the hardware cannot run it.
+    """
+    weights, ((top, _), (left, _)) = _data(graph.tensors[op.inputs[1]]), op.attrs["pads"]
+    kh, kw = weights.shape[1:3]
+    layers = []
+    for part in transposed((kh, kw), op.attrs["stride"], (top, left), x, y):
+        window, kernel = part.window, weights[:, part.taps[0]][:, :, part.taps[1]]
+        if not kernel.size:  # the bias alone
+            window, kernel = Window(), np.zeros((len(weights), 1, 1, weights.shape[3]), np.int8)
+        tiles = tile_weights(kernel, word_bytes)
+        layers.append(_layer(graph, op, part.x, part.y, window, tiles, _sums(kernel, (1, 2, 3)), word_bytes,
+                             (0,) * len(tiles)))
+    return tuple(layers)
 
 
 def lower_fully_connected(graph: Graph, op: Op, x: Storage, y: Storage, word_bytes: int) -> ConvLayer:
@@ -104,8 +136,9 @@ def lower_fully_connected(graph: Graph, op: Op, x: Storage, y: Storage, word_byt
         padded = np.pad(pixels, ((0, 0), (0, 0), (0, -x.channels % word_bytes)))
         ordered = padded.reshape(len(weights), x.h * x.w, -1, word_bytes).swapaxes(1, 2)
     tiles = tile_weights(ordered.reshape(len(weights), 1, 1, -1), word_bytes)
-    return _layer(graph, op, (x, view), (y, Image(1, y.h * y.w, blocks_of(y.channels, word_bytes))), Window(),
-                  tiles, _sums(weights, (1,)), word_bytes, (0,) * len(tiles))
+    target = Operand(y.name, Image(1, y.h * y.w, blocks_of(y.channels, word_bytes)))
+    return _layer(graph, op, Operand(x.name, view), target, Window(), tiles, _sums(weights, (1,)), word_bytes,
+                      (0,) * len(tiles))
 
 
 def flattened_view(x: Storage, features: int, word_bytes: int) -> Image | None:
@@ -161,9 +194,12 @@ def _window(op: Op, kernel: tuple[int, ...], out: Image) -> Window:
     return without_idle_strides(window, out)
 
 
-def _layer(graph: Graph, op: Op, source: tuple[Storage, Image], target: tuple[Storage, Image], window: Window,
-           weights: Int8s, sums: npt.NDArray[np.int64], word_bytes: int, sources: tuple[int, ...]) -> ConvLayer:
-    x, y = Operand(source[0].name, source[1]), Operand(target[0].name, target[1])
+def _layer(graph: Graph, op: Op, x: Operand, y: Operand, window: Window, weights: Int8s,
+               sums: npt.NDArray[np.int64], word_bytes: int, sources: tuple[int, ...]) -> ConvLayer:
+    """Return the layer of a convolution with `weights` in tiles, whose `sums` per output channel are these.
+
+    Raises `Unfit` when the hardware cannot run it.
+    """
     if window.is_pointwise:
         x, y = flattened(x, y)
     for operand in (x, y):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise, product
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ from ...hw.isa import PoolMode
 from ...models.ops import nearest_indices
 from ..graph import Graph, Op
 from .layers import Clamp, ConvLayer, Layer, Operand, PoolLayer, PoolPiece, Storage, Unfit, Window
-from .layout import Image
+from .layout import Span
 from .limits import check_size
 from .lower_conv import flattened, own_blocks, parameter_words, tile_weights
 
@@ -66,18 +65,14 @@ def lower_selection(op: Op, rows: Indices, columns: Indices, channels: Indices, 
         raise Unfit(f"it must be at most {MAX_COPIES} copies, not {len(pieces)}")
     first = int(channels[0])
     aligned = first % word_bytes == 0 and np.array_equal(channels, first + np.arange(len(channels)))
-    source, target = x.view, y.view
     layers: list[Layer] = []
-    for down, across in pieces:
-        size = Image(down.length, across.length, y.image.blocks)
-        part = Operand(y.storage, size, target.part(down.first, across.first, down.step, across.step))
-        taken = source.part(down.source, across.source, down.source_step, across.source_step)
+    for (to_rows, from_rows), (to_columns, from_columns) in pieces:
+        source, target = x.spaced(from_rows, from_columns), y.spaced(to_rows, to_columns)
         if aligned:
-            taken = taken.moved(first // word_bytes * source.plane)
-            layers.append(_copy(op, Operand(x.storage, size, taken), part))
+            view = source.view.moved(first // word_bytes * x.view.plane)
+            layers.append(_copy(op, Operand(x.storage, target.image, view), target))
         else:
-            taken_from = Operand(x.storage, size._replace(blocks=x.image.blocks), taken)
-            layers.append(_move_channels(op, taken_from, part, channels, word_bytes))
+            layers.append(_move_channels(op, source, target, channels, word_bytes))
     return tuple(layers)
 
 
@@ -102,38 +97,26 @@ def selected(graph: Graph, op: Op) -> tuple[Indices, Indices, Indices]:
     return rows, taken[-2], taken[-1]
 
 
-class _Run(NamedTuple):
-    """Positions `first`, `first` + `step`, ... that take `source`, `source` + `source_step`, ...; `length` of them."""
-
-    length: int
-    first: int
-    step: int
-    source: int
-    source_step: int
-
-
-def _runs(indices: Indices) -> list[_Run]:
-    """Deal positions, of which each takes one of the `indices`, into few runs."""
+def _runs(indices: Indices) -> list[tuple[Span, Span]]:
+    """Deal positions, of which each takes one of the `indices`, into few sets that take evenly spaced ones."""
     for phases in range(1, min(_MAX_PHASES, len(indices)) + 1):
-        parts = [(first, phases, indices[first::phases]) for first in range(phases)]
-        if all(_is_even(part) for _, _, part in parts):
-            return [_run(*part) for part in parts]
-    breaks = [0]
-    for end in range(2, len(indices) + 1):
-        if not _is_even(indices[breaks[-1]:end]):
-            breaks.append(end - 1)
-    return [_run(first, 1, indices[first:end]) for first, end in pairwise([*breaks, len(indices)])]
+        parts = [(Span.of(first, phases, len(indices)), indices[first::phases]) for first in range(phases)]
+        if all(_is_even(part) for _, part in parts):
+            break
+    else:
+        breaks = [0]
+        for end in range(2, len(indices) + 1):
+            if not _is_even(indices[breaks[-1]:end]):
+                breaks.append(end - 1)
+        parts = [(Span(first, 1, end - first), indices[first:end])
+                 for first, end in pairwise([*breaks, len(indices)])]
+    return [(span, Span(int(part[0]), int(part[1] - part[0]) if len(part) > 1 else 1, len(part)))
+            for span, part in parts]
 
 
 def _is_even(indices: Indices) -> bool:
     steps = np.diff(indices)
     return not len(steps) or bool(steps[0] >= 0 and (steps == steps[0]).all())
-
-
-def _run(first: int, step: int, indices: Indices) -> _Run:
-    if len(indices) == 1:
-        return _Run(1, first, 1, int(indices[0]), 1)
-    return _Run(len(indices), first, step, int(indices[0]), int(indices[1] - indices[0]))
 
 
 def _copy(op: Op, source: Operand, target: Operand) -> PoolLayer:
