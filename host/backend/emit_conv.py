@@ -80,9 +80,8 @@ class ConvEmitter:
         first, end = band.first, band.first + band.blocks
         while first < end:
             most = min(constants.group, self._config.acc_half // pixels, end - first, constants.shared(first))
-            count = 1
-            while count < most and sources[first + count] - sources[first + count - 1] == (
-                    sources[first + 1] - sources[first]):
+            count, apart = 1, max(0, sources[first + 1] - sources[first]) if most > 1 else 0
+            while count < most and sources[first + count] - sources[first + count - 1] == apart:
                 count += 1
             yield first, count
             first += count

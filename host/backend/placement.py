@@ -30,7 +30,9 @@ def place_copies(layers: Sequence[Layer], storages: Mapping[str, Storage], fixed
 
 
 def _is_copy(layer: Layer) -> bool:
+    # A PAD below and to the right has the window of a copy, but a result larger than its input.
     return (isinstance(layer, PoolLayer) and layer.window == Window() and layer.clamp == Clamp(0)
+            and layer.inputs[0].image == layer.output.image
             and [(piece.rect, piece.is_copy) for piece in layer.pieces] == [(layer.output.image.rect, True)])
 
 

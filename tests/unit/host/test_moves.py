@@ -136,6 +136,7 @@ MOVES = {
     "corners": ((1, 4, 5, 6), "RESIZE_NEAREST_NEIGHBOR", (1, 7, 9, 6), {"align_corners": True}),
     "taken": ((1, 4, 5, 6), "GATHER", (1, 4, 7, 6), {"axis": 2, "indices": (4, 0, 2, 2, 2, 3, 4)}),
     "shuffled": ((1, 4, 5, 6), "GATHER", (1, 4, 5, 6), {"axis": 3, "indices": (0, 3, 1, 4, 2, 5)}),
+    "reversed": ((1, 2, 3, 14), "GATHER", (1, 2, 3, 14), {"axis": 3, "indices": tuple(range(13, -1, -1))}),
     "repeated": ((1, 2, 3, 6), "GATHER", (1, 2, 3, 12), {"axis": 3, "indices": tuple(np.repeat(range(6), 2))}),
 }
 

@@ -54,6 +54,14 @@ def test_a_view_within_a_view_addresses_the_same_words(seed):
         assert found.address(*index) == place[words[index]]
 
 
+def test_padding_below_and_to_the_right_is_not_a_copy():
+    padded = Storage("t", 4, 6, 8, 48)
+    layers = [layer("p", Operand("x", PART), Operand("a", PART)),
+              copy(Operand("a", PART), Operand("t", Image(4, 6, 2))),
+              layer("r", Operand("t", Image(4, 6, 2)), Operand("y", PART))]
+    assert place_copies(layers, STORAGES | {"t": padded}, {"x", "y"}) == layers
+
+
 def test_producers_write_into_the_joined_tensor():
     layers = [layer("p", Operand("x", PART), Operand("a", PART)), layer("q", Operand("x", PART), Operand("b", PART)),
               copy(Operand("a", PART), blocks_from(0)), copy(Operand("b", PART), blocks_from(2)),
