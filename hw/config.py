@@ -43,6 +43,7 @@ class AcceleratorConfig:
     param_kib: int = _option(8, "bias, multiplier and shift buffer, KiB", 1, 256, power_of_two=True)
     acc_depth: int = _option(512, "accumulator words (of `cols` int32), two ping-pong halves", 16, 4096,
                              power_of_two=True)
+    filter_rows: int = _option(10, "array rows that the filter mode (depthwise) uses at most, 0 for none", 0, 64)
     line_words: int = _option(512, "words per delayed image line of the filter mode", 32, 4096, power_of_two=True)
     queue_depth: int = _option(8, "instructions waiting in front of each unit", 2, 64, power_of_two=True)
     outstanding: int = _option(8, "AXI bursts in flight per direction", 1, 32)
@@ -81,6 +82,11 @@ class AcceleratorConfig:
     def word_bytes(self) -> int:
         """Bytes in one buffer word and one AXI beat."""
         return self.rows
+
+    @property
+    def fir_rows(self) -> int:
+        """Array rows that the filter mode uses."""
+        return min(self.filter_rows, self.rows)
 
     @property
     def act_words(self) -> int:

@@ -17,15 +17,16 @@ LINE_READ_LATENCY = 2
 class LineBuffer(wiring.Component):
     """Delay the stream of words ``x`` by ``delay`` cycles per line.
 
-    ``lines[g]`` is ``x`` of ``(g + 1) * delay`` cycles ago. All lines share one memory of ``line_words`` entries that
-    is walked in a circle of ``delay`` (more than ``LINE_READ_LATENCY``, at most ``line_words``); ``restart`` begins a
-    new circle, after which what was delayed before is lost.
+    ``lines[g]`` is what ``x`` was ``(g + 1) * delay`` cycles before the next cycle, in which its reader may register
+    it. All lines share one memory of ``line_words`` entries that is walked in a circle of ``delay`` (more than
+    ``LINE_READ_LATENCY``, at most ``line_words``); ``restart`` begins a new circle, after which what was delayed before
+    is lost.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         word = data.ArrayLayout(signed(8), config.rows)
-        self._lines = max(1, older_lines(config.rows))
+        self._lines = max(1, older_lines(config.fir_rows))
         super().__init__({
             "x": In(word), "delay": In(range(config.line_words + 1)), "restart": In(1),
             "lines": Out(data.ArrayLayout(word, self._lines)),
@@ -33,7 +34,7 @@ class LineBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        if not older_lines(self.config.rows):
+        if not older_lines(self.config.fir_rows):
             return m
         width = 8 * self.config.rows
         memory = Memory(shape=unsigned(width * self._lines), depth=self.config.line_words, init=[])
@@ -53,7 +54,7 @@ class LineBuffer(wiring.Component):
         older = Signal(width * self._lines)
         m.d.sync += older.eq(read.data)
         m.d.comb += [
-            read.en.eq(1), read.addr.eq(position), self.lines.eq(older),
+            read.en.eq(1), read.addr.eq(position), self.lines.eq(read.data),
             write.en.eq(1), write.addr.eq(place), write.data.eq(Cat(self.x, older)[:width * self._lines]),
         ]
         return m

@@ -17,7 +17,10 @@ __all__ = ["FilterCompute"]
 
 
 class FilterCompute(Step):
-    """COMPUTE in filter mode: each column of the array filters one channel of the words that stream by."""
+    """COMPUTE in filter mode: each column of the array filters one channel of the words that stream by.
+
+    Rows beyond the configuration's ``fir_rows`` go on as in dense mode, with the word that completes the output.
+    """
 
     def __init__(self, config: AcceleratorConfig, instruction: Instruction):
         super().__init__(config, instruction)
@@ -26,6 +29,8 @@ class FilterCompute(Step):
         passes = f["kh"] * f["kw"] * f["blocks"]
         if f["tiles"] != passes:
             raise self.fail(ErrorCode.FIELD, f"tiles must be kh * kw * blocks = {passes}, not {f['tiles']}")
+        if not config.fir_rows:
+            raise self.fail(ErrorCode.FIELD, "fir must be 0 in an array without filter mode, not 1")
         if f["spacing"] not in SPACINGS:
             raise self.fail(ErrorCode.FIELD, f"spacing must be one of {SPACINGS}, not {f['spacing']}")
         delay = f["walk_w"] + f["spacing"]
@@ -40,6 +45,7 @@ class FilterCompute(Step):
         self.require_length("words streamed", self.pixel_words, MOST_TAPS)
         self.streams = in_groups(self._streams(), f["groups"], f["step_group"])
         self.require_end("act", int(self.streams.max()) + 1)
+        self.newest = self._newest()
         self.taps, self.outside = self._taps()
         self.reads = [Region("act", self.streams), Region("wgt", self.wgt)]
         self.writes = [Region("acc", self.acc)]
@@ -54,21 +60,25 @@ class FilterCompute(Step):
         lead = np.full((len(words), f["lead"]), FILL, np.int32)
         return np.concatenate([lead, words], axis=1)
 
-    def _taps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Return which word of a stream each array row meets for each output, [pixels, rows], and whether none."""
-        f, rows = self.instruction.fields, np.arange(self.config.rows)
+    def _newest(self) -> npt.NDArray[np.int64]:
+        """Return which word of a stream completes each output, int64 [pixels]."""
+        f = self.instruction.fields
         y = f["skip_y"] + f["stride_y"] * np.arange(f["out_h"])
         x = f["skip_x"] + f["stride_x"] * np.arange(f["out_w"])
         if y[-1] >= f["walk_h"] or x[-1] >= f["walk_w"]:
             raise self.fail(ErrorCode.FIELD, "the walk must reach the last output; enlarge walk_h or walk_w")
-        newest = (f["lead"] + y[:, None] * f["walk_w"] + x).reshape(-1, 1)
-        line = np.minimum(rows // f["spacing"], lines_at_once(self.config.rows, f["spacing"]) - 1)
-        taps = newest - line * f["walk_w"] - (rows - line * f["spacing"])
+        return (f["lead"] + y[:, None] * f["walk_w"] + x).reshape(-1)
+
+    def _taps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return which word of a stream each filter row meets for each output, [pixels, rows], and whether none."""
+        f, rows = self.instruction.fields, np.arange(self.config.fir_rows)
+        line = np.minimum(rows // f["spacing"], lines_at_once(self.config.fir_rows, f["spacing"]) - 1)
+        taps = self.newest[:, None] - line * f["walk_w"] - (rows - line * f["spacing"])
         return np.maximum(taps, 0), taps < 0
 
     def fetch(self, m: Memories) -> npt.NDArray[Any]:
         m.act[FILL] = self.instruction.fields["fill"]
-        f, rows = self.instruction.fields, self.config.rows
+        f, rows, filters = self.instruction.fields, self.config.rows, self.config.fir_rows
         weights = m.wgt[self.wgt].reshape(f["groups"], -1, rows, rows).astype(np.int32)
         if weights[:, :, np.flatnonzero(self.outside.any(axis=0))].any():
             raise self.fail(ErrorCode.FIELD, "rows without a word at the first output must have zero weights")
@@ -77,7 +87,8 @@ class FilterCompute(Step):
             streams = self.streams[group % len(self.streams)]  # one for all when they read the same
             for stream, tile in zip(streams, tiles, strict=True):
                 words = m.act.take(stream, axis=0).astype(np.int32)
-                total[group] += np.einsum("prc,rc->pc", words[self.taps], tile)
+                total[group] += np.einsum("prc,rc->pc", words[self.taps], tile[:filters])
+                total[group] += words[self.newest, filters:] @ tile[filters:]
         return total.reshape(-1, rows)
 
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:

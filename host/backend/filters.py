@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...hw.array import lines_at_once, spacing_of
+from ...hw.array import SPACINGS, lines_at_once, spacing_of
 from ...hw.config import AcceleratorConfig
 from .layers import Filter, Window
 from .layout import Image, Rect
@@ -18,12 +18,12 @@ from .tiling import split
 _REQUANT_START = 2
 
 
-def filter_of(kh: int, kw: int, rows: int) -> Filter | None:
-    """Return how a kernel lies in the array, or None when a line of it has more taps than the array has rows."""
-    if kw > rows:
+def filter_of(kh: int, kw: int, filter_rows: int) -> Filter | None:
+    """Return how a kernel lies in the array, or None when a line of it has more taps than the filter mode has rows."""
+    if kw > min(filter_rows, SPACINGS[-1]):
         return None
     spacing = spacing_of(kw)
-    passes = -(-kh // lines_at_once(rows, spacing))
+    passes = -(-kh // lines_at_once(filter_rows, spacing))
     return Filter(-(-kh // passes), spacing, passes)
 
 

@@ -65,7 +65,7 @@ def lower(graph: Graph, config: AcceleratorConfig, forced: Mapping[str, str]) ->
                 lowered.layers[op.name] = ()
                 continue
             _store(graph, lowered, op.outputs[0], config)
-            found = _lower_op(graph, op, lowered, config.word_bytes)
+            found = _lower_op(graph, op, lowered, config)
             lowered.layers[op.name] = found if isinstance(found, tuple) else (found,)
         except Unfit as problem:
             lowered.reasons[op.name] = str(problem)
@@ -99,7 +99,8 @@ def _lower_move(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> tupl
     return layers
 
 
-def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer | tuple[Layer, ...]:
+def _lower_op(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConfig) -> Layer | tuple[Layer, ...]:
+    word_bytes = config.word_bytes
     if op.kind in ("SOFTMAX", "DEQUANTIZE"):
         raise Unfit("the hardware has no such operator")
     dtypes = graph.tensors[op.inputs[0]].dtype, graph.result(op).dtype
@@ -127,9 +128,10 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, word_bytes: int) -> Layer 
         if form is not None:
             lowered.storages[form.name] = form
         return layer
-    if op.kind in ("DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"):
-        lower_phases = lower_depthwise if op.kind == "DEPTHWISE_CONV_2D" else lower_transpose_conv
-        return lower_phases(graph, op, Operand(x.name, x_image), Operand(y.name, y_image), word_bytes)
+    if op.kind == "DEPTHWISE_CONV_2D":
+        return lower_depthwise(graph, op, Operand(x.name, x_image), Operand(y.name, y_image), config)
+    if op.kind == "TRANSPOSE_CONV":
+        return lower_transpose_conv(graph, op, Operand(x.name, x_image), Operand(y.name, y_image), word_bytes)
     if op.kind == "MAX_POOL_2D":
         return lower_max_pool(graph, op, x, x_image, y, y_image)
     if op.kind == "AVERAGE_POOL_2D":

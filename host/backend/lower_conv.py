@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...hw.config import AcceleratorConfig
 from ...hw.isa import MAX_LEFT_SHIFT, PARAM_WORDS
 from ..graph import Graph, Op, Tensor
 from ..quantparams import act_range, conv_requant
@@ -63,17 +64,19 @@ def own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
     return sources, np.stack([tiles[b, :, :, low:low + count] for b, low in enumerate(sources)])
 
 
-def lower_depthwise(graph: Graph, op: Op, x: Operand, y: Operand, word_bytes: int) -> tuple[ConvLayer, ...]:
+def lower_depthwise(graph: Graph, op: Op, x: Operand, y: Operand,
+                    config: AcceleratorConfig) -> tuple[ConvLayer, ...]:
     """Lower DEPTHWISE_CONV_2D to the array's filter mode, or else to one diagonal weight tile per tap and block.
 
     With dilation, the pixels are dealt to smaller images that are convolved without, where that takes fewer cycles.
     Raises `Unfit` when the hardware cannot run it.
     """
+    word_bytes = config.word_bytes
     weights = _data(graph.tensors[op.inputs[1]])[0]
     if op.attrs["multiplier"] != 1:
         return (_multiplied(graph, op, weights, x, y, word_bytes),)
     window, sums = _window(op, weights.shape[:2], y.image), _sums(weights, (0, 1))
-    kernel, phases = filter_of(window.kh, window.kw, word_bytes), undilated(window, x, y)
+    kernel, phases = filter_of(window.kh, window.kw, config.fir_rows), undilated(window, x, y)
     dense = window.kh * window.kw * max(y.image.plane, word_bytes)
     if kernel and phases and (len(phases) == 1 or _filter_cycles(kernel, phases, word_bytes) < dense):
         tiles = filter_weights(kernel, weights, word_bytes)

@@ -26,17 +26,17 @@ from .support import Bench, pack, pack_entry, unpack, unpack_error
 _ADDRESS_SPACE = 1 << 20
 
 
-def convolve(body, act, wgt, acc):
+def convolve(body, act, wgt, acc, filter_rows):
     """Run one COMPUTE on the arrays of words, as its definition says; ``acc`` changes in place."""
     body = with_zeros(body)
     pixels, weights = pixels_of(body), body["tiles"] * wgt.shape[1]
     for g in range(body["groups"]):
         group = {"in_base": body["in_base"] + g * body["step_group"], "acc": body["acc"] + g * pixels,
                  "wgt": body["wgt"] + g * weights}
-        convolve_group(body | group, act, wgt, acc)
+        convolve_group(body | group, act, wgt, acc, filter_rows)
 
 
-def convolve_group(body, act, wgt, acc):
+def convolve_group(body, act, wgt, acc, filter_rows):
     rows, fir = wgt.shape[1], body["fir"]
     pixels = body["out_h"] * body["out_w"]
     words = body["walk_h"] * body["walk_w"] if fir else pixels
@@ -57,19 +57,23 @@ def convolve_group(body, act, wgt, acc):
                 taps[inside] = act[places[inside]]
                 first = body["wgt"] + tile * rows
                 weights = wgt[first:first + rows].astype(np.int64)
-                total += filtered(body, taps, weights) if fir else taps @ weights
+                total += filtered(body, taps, weights, filter_rows) if fir else taps @ weights
                 tile += 1
     acc[target] = total.astype(np.int32)  # wraps
 
 
-def filtered(body, words, weights):
-    """Return the sums of a pass in filter mode: each column filters its channel of the stream."""
+def filtered(body, words, weights, filter_rows):
+    """Return the sums of a pass in filter mode: each column filters its channel of the stream.
+
+    Rows from ``filter_rows`` on multiply their channel of the newest word.
+    """
     stream = np.concatenate([np.full((body["lead"], words.shape[1]), body["fill"], np.int64), words])
     y, x = np.divmod(np.arange(body["out_h"] * body["out_w"]), body["out_w"])
     newest = (body["lead"] + (body["skip_y"] + y * body["stride_y"]) * body["walk_w"]
               + body["skip_x"] + x * body["stride_x"])
-    return sum(stream[newest - words_back(len(weights), body["spacing"], body["walk_w"], row)] * weights[row]
-               for row in range(len(weights)))
+    return stream[newest, filter_rows:] @ weights[filter_rows:] + sum(
+        stream[newest - words_back(filter_rows, body["spacing"], body["walk_w"], row)] * weights[row]
+        for row in range(filter_rows))
 
 
 def with_zeros(body):
@@ -216,7 +220,7 @@ class TB(Bench):
         for name in ("accept", "active", "release", "done"):
             assert getattr(self.events, name) == getattr(expected, name), f"cycles of {name} of {bodies}"
         for body in bodies:
-            convolve(body, self.act, self.wgt, self.acc)
+            convolve(body, self.act, self.wgt, self.acc, self.config.fir_rows)
         wrong = np.argwhere(await self.read_acc(range(self.config.acc_depth)) != self.acc)
         assert not wrong.size, f"accumulator, column {wrong[0]} of {len(wrong)} after {bodies}"
 
@@ -332,7 +336,7 @@ async def the_other_half_is_read_meanwhile(dut):
         done = len(tb.events.done)
         await tb.until(lambda done=done: len(tb.events.done) > done or not int(dut.busy.value), "the run ends")
         await tb.tick(50)
-        convolve(body, tb.act, tb.wgt, tb.acc)
+        convolve(body, tb.act, tb.wgt, tb.acc, tb.config.fir_rows)
         assert not tb.errors
     assert (await tb.read_acc(range(tb.config.acc_depth)) == tb.acc).all()
 
@@ -355,10 +359,10 @@ async def errors_name_the_instruction_that_made_them(dut):
     good = {"in_h": 1, "in_w": 8, "step_x": 1, "stride_x": 1, "out_h": 1, "out_w": 16, "kh": 1, "kw": 1, "blocks": 1,
             "groups": 1, "tiles": 1, "acc": 0, "accumulate": 0}
     config = tb.config
-    fir = {"fir": 1, "walk_h": 1, "walk_w": 16, "spacing": 4, "stride_y": 1}
+    fir = {"fir": 1, "walk_h": 1, "walk_w": 16, "spacing": 5, "stride_y": 1}
     for change, code in (*((fir | wrong, ErrorCode.FIELD) for wrong in (
                              {"walk_h": 0}, {"walk_w": 0}, {"stride_x": 0}, {"stride_y": 0}, {"spacing": 6},
-                             {"spacing": 0}, {"walk_w": config.line_words - 3}, {"out_h": 0}, {"tiles": 2})),
+                             {"spacing": 0}, {"walk_w": config.line_words - 4}, {"out_h": 0}, {"tiles": 2})),
                          (fir | {"acc": config.acc_half - 3}, ErrorCode.ADDRESS),
                          ({"groups": 0}, ErrorCode.FIELD), (fir | {"groups": 0}, ErrorCode.FIELD),
                          ({"groups": config.acc_half // 16 + 1}, ErrorCode.ADDRESS),

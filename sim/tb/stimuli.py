@@ -105,9 +105,9 @@ def random_compute(rng: random.Random, config: AcceleratorConfig, act: range, wg
                 "wgt": wgt.start + rng.randint(0, len(wgt) - groups * tiles * config.rows)}, window
 
 
-def words_back(rows: int, spacing: int, walk_w: int, row: int) -> int:
+def words_back(filter_rows: int, spacing: int, walk_w: int, row: int) -> int:
     """Return how many words before the newest of an output the word lies that ``row`` meets in filter mode."""
-    line = min(row // spacing, lines_at_once(rows, spacing) - 1)
+    line = min(row // spacing, lines_at_once(filter_rows, spacing) - 1)
     return line * walk_w + row - line * spacing
 
 
@@ -122,13 +122,13 @@ def random_filter(rng: random.Random, config: AcceleratorConfig, act: range, wgt
         stride = (rng.choice((1, 1, 2, 3, rng.randint(1, 15))), rng.choice((1, 1, 2, 3, rng.randint(1, 15))))
         groups = rng.choice((1, 1, 2, 3))
         out = random_tile(rng, config.acc_half // groups)
-        skip = (rng.randint(0, lines_at_once(config.rows, spacing) + 1), rng.choice((0, 2, rng.randint(0, 31))))
+        skip = (rng.randint(0, lines_at_once(config.fir_rows, spacing) + 1), rng.choice((0, 2, rng.randint(0, 31))))
         lead = rng.choice((0, 1, rng.randint(0, 31)))
         walk = [skip[i] + (out[i] - 1) * stride[i] + 1 + rng.choice((0, 0, 1, 3)) for i in range(2)]
         if not LINE_READ_LATENCY < walk[1] + spacing <= config.line_words or lead + walk[0] * walk[1] > most_words:
             continue
-        if lead + skip[0] * walk[1] + skip[1] < max(words_back(config.rows, spacing, walk[1], row)
-                                                    for row in range(config.rows)):
+        if lead + skip[0] * walk[1] + skip[1] < max(words_back(config.fir_rows, spacing, walk[1], row)
+                                                    for row in range(config.fir_rows)):
             continue
         passes, dilation = (rng.choice((1, 1, 2, 3)), rng.choice((1, 1, 2))), (rng.randint(1, 4), rng.randint(1, 2))
         blocks = rng.choice((1, 1, 2))

@@ -31,9 +31,10 @@ CRAMPED = {rows: replace(config, act_kib=max(1, rows * rows // 16), wgt_kib=max(
 
 
 @pytest.mark.parametrize(("kernel", "rows", "expected"), [
-    ((3, 3), 16, Filter(3, 4, 1)), ((3, 3), 8, Filter(2, 4, 2)), ((3, 3), 4, Filter(1, 4, 3)),
-    ((5, 5), 16, Filter(3, 5, 2)), ((7, 1), 16, Filter(4, 4, 2)), ((1, 7), 16, Filter(1, 8, 1)),
-    ((7, 7), 16, Filter(2, 8, 4)), ((16, 16), 16, Filter(1, 16, 16)), ((3, 5), 4, None), ((1, 3), 2, None)])
+    ((3, 3), 10, Filter(3, 3, 1)), ((3, 3), 8, Filter(2, 3, 2)), ((3, 3), 4, Filter(1, 3, 3)),
+    ((5, 5), 16, Filter(3, 5, 2)), ((5, 5), 10, Filter(2, 5, 3)), ((7, 1), 16, Filter(4, 3, 2)),
+    ((1, 7), 10, Filter(1, 16, 1)), ((7, 7), 10, Filter(1, 16, 7)), ((16, 16), 16, Filter(1, 16, 16)),
+    ((3, 5), 4, None), ((1, 3), 2, None), ((1, 1), 0, None), ((1, 17), 32, None)])
 def test_how_a_kernel_lies_in_the_array(kernel, rows, expected):
     assert filter_of(*kernel, rows) == expected
 
@@ -45,9 +46,8 @@ def test_weights_are_the_newest_line_and_tap_first():
     assert tiles.shape == (1, 2, 1, 1, 8, 8)
     assert not tiles[..., 5:].any()
     columns = tiles[0, :, 0, 0, :, 0]
-    assert columns.tolist() == [[values[1, 2, 0], values[1, 1, 0], values[1, 0, 0], 0,
-                                 values[0, 2, 0], values[0, 1, 0], values[0, 0, 0], 0],
-                                [0, 0, 0, 0, values[2, 2, 0], values[2, 1, 0], values[2, 0, 0], 0]]
+    assert columns.tolist() == [[*values[1, ::-1, 0], *values[0, ::-1, 0], 0, 0],
+                                [0, 0, 0, *values[2, ::-1, 0], 0, 0]]
 
 
 def random_layer(rng: np.random.Generator, rows: int) -> tuple[Filter, Window, Image, Rect]:

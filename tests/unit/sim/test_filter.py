@@ -1,5 +1,7 @@
 """COMPUTE in filter mode against plain loops over a depthwise convolution, and against its definition word by word."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ SHAPES = {
     "1x7": (16, (3, 9), 1, (1, 7), (2, 1), ((0, 0), (3, 3))),
     "2x4 uneven strides": (4, (7, 9), 1, (2, 4), (3, 2), ((1, 0), (2, 1))),
     "1x1": (4, (3, 5), 2, (1, 1), (2, 3), ((0, 0), (0, 0))),
-    "16x16": (16, (17, 16), 1, (16, 16), (1, 1), ((2, 1), (3, 4))),
+    "10x10": (16, (11, 10), 1, (10, 10), (1, 1), ((2, 1), (3, 4))),
     "narrow": (8, (5, 1), 1, (3, 3), (1, 1), ((1, 1), (1, 1))),
 }
 
@@ -35,7 +37,7 @@ def fields(rows: int, image, blocks: int, kernel, stride, pads, *, block: int = 
     (h, w), (kh, kw), (sy, sx), ((top, bottom), (left, right)) = image, kernel, stride, pads
     out_h, out_w = (h + top + bottom - kh) // sy + 1, (w + left + right - kw) // sx + 1
     spacing = spacing_of(kw)
-    lines = min(kh, lines_at_once(rows, spacing))
+    lines = min(kh, lines_at_once(CONFIGS[rows].fir_rows, spacing))
     passes = -(-kh // lines)
     width = (out_w - 1) * sx + kw
     skip = left if shared else 0
@@ -107,11 +109,12 @@ def test_a_depthwise_convolution_of_several_blocks(accumulate):
     assert result.pixel_words == 3 * f["tiles"] * (f["lead"] + f["walk_h"] * f["walk_w"])
 
 
+@pytest.mark.parametrize("filter_rows", [16, 10])
 @pytest.mark.parametrize("spacing", SPACINGS)
-def test_each_row_meets_the_word_that_the_definition_names(spacing):
+def test_each_row_meets_the_word_that_the_definition_names(spacing, filter_rows):
     """Not only convolutions: weights in every row, whose words come from lines before and their neighbours."""
-    m = machine(config=CONFIGS[16])
-    lines = lines_at_once(16, spacing)
+    m = machine(config=replace(CONFIGS[16], filter_rows=filter_rows))
+    lines = lines_at_once(filter_rows, spacing)
     f = {"in_base": 9, "in_h": 99, "in_w": 99, "step_x": 1, "step_y": 20, "tap_x": 7, "tap_y": 3, "dil_x": 1,
          "dil_y": 1, "stride_x": 3, "stride_y": 2, "out_h": 2, "out_w": 3, "kh": 2, "kw": 2, "blocks": 2,
          "step_block": 1, "groups": 1, "tiles": 8, "wgt": WGT, "acc": ACC, "fir": 1, "spacing": spacing, "lead": 5,
@@ -124,7 +127,8 @@ def test_each_row_meets_the_word_that_the_definition_names(spacing):
                          for y, x in np.ndindex(f["walk_h"], 11)]
         for p, (y, x) in enumerate(np.ndindex(2, 3)):
             newest = 5 + (f["skip_y"] + 2 * y) * 11 + f["skip_x"] + 3 * x
-            for r in range(16):
+            expected[ACC + p] += stream[newest][filter_rows:] @ m.wgt[WGT + 16 * t + filter_rows:WGT + 16 * t + 16]
+            for r in range(filter_rows):
                 line = min(r // spacing, lines - 1)
                 word = stream[newest - 11 * line - (r - spacing * line)]
                 expected[ACC + p] += word * m.wgt[WGT + 16 * t + r]
@@ -140,8 +144,8 @@ WRONG = [
     (A, {"groups": 65}, "stay within a half of 256 words, not span 3..262"),
     (A, {"wgt": 2033, "groups": 2}, "wgt address must be below 2048 words, not 2048"),
     (A, {"groups": 2, "step_group": 2000}, "act address must be below 2048 words"),
-    (F, {"spacing": 6}, "spacing must be one of (4, 5, 8, 16), not 6"),
-    (F, {"walk_w": 61}, "walk_w + spacing must be above 2 and at most 64, not 65"),
+    (F, {"spacing": 6}, "spacing must be one of (3, 5, 16), not 6"),
+    (F, {"walk_w": 62}, "walk_w + spacing must be above 2 and at most 64, not 65"),
     (F, {"acc": 512}, "acc must be below 512, not 512"),
     (A, {"acc": 255}, "stay within a half of 256 words, not span 255..258"),
     (A, {"wgt": 2041}, "wgt address must be below 2048 words, not 2048"),
@@ -162,6 +166,13 @@ def test_stops_on(change, code, message):
         run_one(m, Opcode.COMPUTE, **f | change)
     assert caught.value.code == code
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_array_without_filter_mode_stops():
+    m = machine(config=replace(CONFIGS[8], filter_rows=0))
+    with pytest.raises(MachineError, match="fir must be 0 in an array without filter mode, not 1") as caught:
+        run_one(m, Opcode.COMPUTE, **fields(8, (4, 4), 1, (1, 3), (1, 1), ((0, 0), (0, 0)), shared=False))
+    assert caught.value.code == ErrorCode.FIELD
 
 
 def test_banks_of_the_words_that_are_streamed_must_be_named():
