@@ -112,8 +112,8 @@ class SystolicArray(wiring.Component):
             w.append(delay(self.w[c], c, f"w{c}"))
 
         m.d.comb += [self.skewed[i].eq(delay(self.x[i], i, f"x{i}")) for i in range(n)]
-        # In filter mode a line takes the place of the words from above. Either is held at zero while it is not wanted, so
-        # that one look-up table per bit joins them with the word from the left.
+        # In filter mode a line takes the place of the words from above. Either is held at zero while it is not wanted,
+        # so that one look-up table per bit joins them with the word from the left.
         lines, entered = {}, {}
         for r in range(1, self.filter_rows):
             chosen = {line: delay(self.fir & (self.spacing == spacing), 1, f"enters{r}_{spacing}")

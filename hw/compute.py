@@ -242,7 +242,8 @@ class ComputeUnit(wiring.Component):
         m.d.comb += bad_field.eq(
             (body.out_h == 0) | (body.out_w == 0) | (body.kw == 0) | (body.kh == 0) | (body.blocks == 0)
             | (body.groups == 0) | (body.acc >= config.acc_depth)
-            | body.fir & ((config.fir_rows == 0) | (body.walk_h == 0) | (body.walk_w == 0) | (body.stride_x == 0) | (body.stride_y == 0)
+            | body.fir & ((config.fir_rows == 0) | (body.walk_h == 0) | (body.walk_w == 0)
+                          | (body.stride_x == 0) | (body.stride_y == 0)
                           | (body.walk_w + body.spacing > config.line_words)
                           | (body.walk_w + body.spacing <= LINE_READ_LATENCY)
                           | ~Cat(body.spacing == spacing for spacing in SPACINGS).any()))

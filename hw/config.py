@@ -153,7 +153,8 @@ class AcceleratorConfig:
 PRESETS: dict[str, AcceleratorConfig] = {
     "tiny": AcceleratorConfig(rows=4, act_kib=64, wgt_kib=16, param_kib=1, acc_depth=128, line_words=128,
                               queue_depth=4),
-    "ulx3s": AcceleratorConfig(rows=8, act_kib=64, wgt_kib=32, param_kib=4, acc_depth=256),
+    "ulx3s": AcceleratorConfig(rows=8, act_kib=64, wgt_kib=32, param_kib=4, acc_depth=256, filter_rows=5),
     "edge": AcceleratorConfig(),
-    "server": AcceleratorConfig(rows=32, act_kib=512, wgt_kib=256, param_kib=32, acc_depth=1024, dram_bandwidth=32),
+    "server": AcceleratorConfig(rows=32, act_kib=512, wgt_kib=256, param_kib=32, acc_depth=1024, filter_rows=15,
+                                dram_bandwidth=32),
 }

