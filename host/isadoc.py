@@ -92,8 +92,8 @@ _FIELDS: dict[Opcode, dict[str, str]] = {
         "acc": "accumulator of output pixel (0, 0); the pixels of all groups lie in one half",
         "accumulate": "1 adds the first tile to the accumulators, 0 overwrites them",
         "fir": "1 selects the filter mode (depthwise): `stride_*` then count words between outputs, and the"
-               " coordinates of the words step by 1; array rows from `filter_rows` on multiply their channel of the word"
-               " that completes the output",
+               " coordinates of the words step by 1; array rows from `filter_rows` on multiply their channel of the"
+               " word that completes the output",
         "spacing": f"filter mode: array rows per image line, one of {', '.join(map(str, SPACINGS))}",
         "walk_h": "filter mode: image lines that each pass streams",
         "walk_w": "filter mode: words of each line",
