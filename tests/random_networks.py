@@ -59,29 +59,36 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class RandomNetwork:
-    """A model, the shapes of its int8 inputs, the number of its outputs, and one line per operator."""
+    """A model, the shapes of its inputs, the number of its outputs, one line per operator, and the inputs' dtypes.
+
+    Inputs without a dtype are int8.
+    """
 
     seed: int
     model: bytes
     inputs: tuple[tuple[int, ...], ...]
     outputs: int
     layers: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"random_network({self.seed}): " + "; ".join(self.layers)
 
     def samples(self, count: int) -> list[np.ndarray]:
-        """Return random int8 inputs, `count` samples along axis 0, in the model's order."""
+        """Return random inputs, `count` times the batch of the model along axis 0, in the model's order."""
         rng = np.random.default_rng(self.seed)
-        return [rng.integers(-128, 128, (count, *shape[1:])).astype(np.int8) for shape in self.inputs]
+        codes = [rng.integers(-128, 128, (count * shape[0], *shape[1:])).astype(np.int8) for shape in self.inputs]
+        values: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "int8": lambda x: x, "uint8": lambda x: x.view(np.uint8), "float32": lambda x: x.astype(np.float32) / 32}
+        return [values[dtype](x) for x, dtype in zip(codes, self.dtypes or ["int8"] * len(codes), strict=True)]
 
     def reference(self, samples: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the outputs of TFLite Micro's reference kernels, samples along axis 0, in the model's order."""
         interpreter = runtime.Interpreter.from_bytes(self.model, arena_size=ARENA_BYTES)
-        results = []
-        for sample in range(len(samples[0])):
+        batch, results = self.inputs[0][0], []
+        for first in range(0, len(samples[0]), batch):
             for i, values in enumerate(samples):
-                interpreter.set_input(values[sample : sample + 1], i)
+                interpreter.set_input(values[first:first + batch], i)
             interpreter.invoke()
             results.append([np.array(interpreter.get_output(i)) for i in range(self.outputs)])
         return [np.concatenate(arrays) for arrays in zip(*results, strict=True)]
@@ -333,11 +340,12 @@ class Maker:
 
     def resize(self, x: Act, size: tuple[int, int] | None = None) -> Act | None:
         size = size or self.pair(1, PADDED)
+        shape = (x.shape[0], *size, x.shape[3])
         if size[0] * size[1] * x.shape[3] > MAX_ELEMENTS:
             return None
         corners = self.chance(0.3)
         options = {"align_corners": corners, "half_pixel_centers": not corners and self.chance(0.5)}
-        y = self.act((1, *size, x.shape[3]), x.scale, x.zero_point)
+        y = self.act(shape, x.scale, x.zero_point)
         kind = str(self.rng.choice(["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"]))
         return self.done(kind, [x.index, self.constant(np.array(size, np.int32))], y, options, x)
 

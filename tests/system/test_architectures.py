@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from systolith.hw.config import PRESETS
-from tests.architectures import ARCHITECTURES, Architecture, network
+from tests.architectures import ARCHITECTURES, Architecture, classifier, network
 from tests.system.test_random_networks import check_device, random_config
 
 NAMES = [architecture.__name__ for architecture in ARCHITECTURES]
+ON_RTL = [pytest.param(each, marks=pytest.mark.slow) if each is classifier else each for each in ARCHITECTURES]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
@@ -16,8 +17,13 @@ def test_architectures(architecture: Architecture) -> None:
     check_device(network(architecture), "sim", PRESETS["tiny"], PRESETS["edge"])
 
 
-@pytest.mark.rtl
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
+def test_a_batch_that_the_model_declares(architecture: Architecture) -> None:
+    check_device(network(architecture, batch=3), "sim", PRESETS["tiny"])
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("architecture", ON_RTL, ids=NAMES)
 def test_rtl(architecture: Architecture) -> None:
     check_device(network(architecture), "rtl", PRESETS["tiny"])
 
@@ -26,4 +32,4 @@ def test_rtl(architecture: Architecture) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=NAMES)
 def test_sweep(architecture: Architecture) -> None:
     for seed in range(1, 11):
-        check_device(network(architecture, seed), "sim", PRESETS["ulx3s"], random_config(seed))
+        check_device(network(architecture, seed, batch=1 + seed // 9), "sim", PRESETS["ulx3s"], random_config(seed))
