@@ -223,6 +223,20 @@ def test_random_bytes_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]
     refusal(capsys, "info", tmp_path / "random.tflite")
 
 
+def test_damaged_model_is_compiled_or_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Damage in the tables that say what the network is, in front of and behind the weights."""
+    path = tmp_path / "damaged.tflite"
+    for seed in range(100):
+        rng, raw = np.random.default_rng(seed), np.frombuffer(MODEL.read_bytes(), np.uint8).copy()
+        place = int(rng.integers(4000))
+        raw[place if seed % 2 else len(raw) - 1 - place] ^= 1 << rng.integers(8)
+        path.write_bytes(raw.tobytes())
+        if status("compile", path, "-o", tmp_path / "p.sysl", "--preset", "tiny") == 0:
+            assert not capsys.readouterr().err, f"seed {seed}"
+        else:
+            refusal(capsys, "compile", path, "-o", tmp_path / "p.sysl", "--preset", "tiny")
+
+
 @pytest.mark.parametrize("position", [0, 8, 12, 20, 60, 1_000, -1])
 def test_program_with_a_flipped_bit_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path,
                                                            images: Path, program: Path, position: int) -> None:
