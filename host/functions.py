@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,18 @@ from .devices.golden import execute_op
 from .graph import Graph, Op
 from .quantparams import UNARY
 
-_ELEMENTWISE = (*UNARY, "ADD", "MAXIMUM", "MINIMUM", "MUL", "PRELU", "QUANTIZE", "SUB", "TABLE")
+_ELEMENTWISE = (*UNARY, "ADD", "DEQUANTIZE", "MAXIMUM", "MINIMUM", "MUL", "NEG", "PRELU", "QUANTIZE", "SUB", "TABLE")
+_DTYPES = ("int8", "float32")
 
 
 class Function(NamedTuple):
-    """An int8 tensor as a function of the tensor `source`, which has its shape; `table[x + 128]` is that of x."""
+    """A tensor as a function of the int8 tensor `source`, which has its shape; `table[x + 128]` is that of x.
+
+    The table has the type of the tensor, int8 or float32.
+    """
 
     source: str
-    table: npt.NDArray[np.int8]
+    table: npt.NDArray[Any]
 
 
 def function_of(graph: Graph, op: Op, known: Mapping[str, Function] | None = None) -> Function | None:
@@ -28,19 +32,22 @@ def function_of(graph: Graph, op: Op, known: Mapping[str, Function] | None = Non
 
     Other operands may be scalar constants. Operands in `known` count as what they are functions of.
     """
-    result = graph.result(op)
-    if op.kind not in _ELEMENTWISE or result.dtype != "int8":
+    result, known = graph.result(op), known or {}
+    if op.kind not in _ELEMENTWISE or result.dtype not in _DTYPES:
         return None
-    values: dict[str, npt.NDArray[np.int8]] = {}
+    values: dict[str, npt.NDArray[Any]] = {}
     sources = set()
     for tensor in graph.operands(op):
-        if tensor.dtype != "int8" or tensor.data is not None and tensor.size > 1 and op.kind != "TABLE":
-            return None
-        if tensor.data is not None:
+        if tensor.data is not None and (tensor.size == 1 or op.kind == "TABLE"):
             values[tensor.name] = tensor.data.reshape(-1)
-        else:
-            source, values[tensor.name] = (known or {}).get(tensor.name, Function(tensor.name, CODES.astype(np.int8)))
+        elif tensor.name in known:
+            source, values[tensor.name] = known[tensor.name]
             sources.add(source)
+        elif tensor.data is None and tensor.dtype == "int8":
+            values[tensor.name] = CODES.astype(np.int8)
+            sources.add(tensor.name)
+        else:
+            return None
     if len(sources) != 1 or graph.tensors[min(sources)].shape != result.shape:
         return None
     (table,) = execute_op(graph, op, values)

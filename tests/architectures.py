@@ -87,12 +87,6 @@ class Net(Maker):
         y = self.act((*a.shape[:-1], b.shape[-2 if transposed else -1]), a.scale * b.scale * 90 * a.shape[-1]**0.5)
         return self.done("BATCH_MATMUL", [a.index, b.index], y, {"adj_x": False, "adj_y": transposed}, a)
 
-    def shifted(self, x: Act, kind: str) -> Act:
-        """Append an operator of two operands, of which the second is a constant per channel."""
-        codes = self.rng.integers(-128, 128, (x.shape[-1],)).astype(np.int8)
-        other = Act(self.constant(codes, 0.02), codes.shape, 0.02, 0)
-        return self.binary(kind, x, other)
-
     def padded(self, x: Act, before: int, after: int) -> Act:
         amounts = np.array([[0, 0], [before, after], [before, after], [0, 0]], np.int32)
         shape = [size + int(pair.sum()) for size, pair in zip(x.shape, amounts, strict=True)]
@@ -156,6 +150,17 @@ def squeeze_and_excite(net: Net) -> list[Act]:
         y = net.binary("MUL", y, net.unary(weights, gate))
         x = net.binary("ADD", x, net.convolution(y, 16, 1))
     return [net.soft(net.dense(net.averaged(x, keep=False), 10))]
+
+
+def activations(net: Net) -> list[Act]:
+    """Activations as other frameworks write them: SiLU and hard swish in parts, normalisation behind a convolution."""
+    x = net.silu(net.convolution(net.input(18, 18, 3), 16, stride=2))
+    y = net.shifted(net.shifted(net.convolution(x, 16), "MUL", [16]), "ADD", [16])
+    x = net.binary("SUB", x, net.unary(y, "LEAKY_RELU"))
+    y = net.shifted(net.convolution(x, 20, 1), "ADD", [1])
+    gate = net.done("RELU6", [y.index], net.act(y.shape, y.scale, y.zero_point), None, y)
+    x = net.shifted(net.binary("MUL", y, gate), "MUL", [1])
+    return [net.dense(net.averaged(net.shifted(x, "MAXIMUM", [1]), keep=False), 10)]
 
 
 def fire(net: Net) -> list[Act]:
@@ -318,8 +323,8 @@ def classifier(net: Net) -> list[Act]:
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    detector, squeeze_and_excite, fire, inception, shuffle, residual, audio_columns, audio_rows, large_grey, unet,
-    pyramid, dense_blocks, yolo, large_kernels, poolings, two_inputs, mixer, attention, classifier)
+    detector, squeeze_and_excite, activations, fire, inception, shuffle, residual, audio_columns, audio_rows,
+    large_grey, unet, pyramid, dense_blocks, yolo, large_kernels, poolings, two_inputs, mixer, attention, classifier)
 
 
 def network(architecture: Architecture, seed: int = 0, batch: int = 1) -> RandomNetwork:

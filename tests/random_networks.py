@@ -152,7 +152,7 @@ class Maker:
             return self.joined(x, other)
         choices: list[tuple[float, Callable[[Act], Act | None]]] = [
             (1, self.quantize), (0.5, self.softmax), (0.7, self.reshape), (1.5, self.fully_connected),
-            (2, self.unary), (0.7, self.slice)]
+            (2, self.unary), (1, self.shifted), (0.7, self.slice)]
         if len(x.shape) == IMAGE:
             choices += [(6, self.conv), (3, self.depthwise), (1.5, self.pool), (1, self.pad), (0.7, self.mean),
                         (0.8, self.resize), (0.8, self.transpose_conv), (0.3, self.transpose)]
@@ -303,6 +303,24 @@ class Maker:
         scale = a.scale * b.scale * RMS if kind == "MUL" else max(a.scale, b.scale)
         y = self.act(np.broadcast_shapes(a.shape, b.shape), scale * np.exp(self.rng.uniform(-0.5, 1)))
         return self.done(kind, [a.index, b.index], y, {"activation": self.activation()}, a)
+
+    def shifted(self, x: Act, kind: str | None = None, shape: Sequence[int] | None = None) -> Act:
+        """Append an operator on `x` and a constant: one value, one per channel, or one per element."""
+        kind = kind or str(self.rng.choice(["ADD", "MUL", "SUB", "MAXIMUM", "MINIMUM"]))
+        shapes = [(1,), x.shape[-1:], (1,) * (len(x.shape) - 1) + x.shape[-1:], x.shape]
+        data = self.rng.integers(-128, 128, shapes[self.pick(0, 3)] if shape is None else shape).astype(np.int8)
+        extreme = kind in ("MAXIMUM", "MINIMUM")
+        scale, zero_point = (x.scale, x.zero_point) if extreme else (self.scale(), self.pick(-128, 127))
+        operands = [x.index, self.b.tensor(f"t{self.count()}", data.shape, "int8", scale, zero_point, data)]
+        if kind == "SUB" and self.chance(0.5):
+            operands.reverse()
+        wanted = x.scale * scale * RMS if kind == "MUL" else max(x.scale, scale)
+        y = self.act(x.shape, x.scale, x.zero_point) if extreme else self.act(
+            x.shape, wanted * np.exp(self.rng.uniform(-0.5, 1)))
+        return self.done(kind, operands, y, None if extreme else {"activation": self.activation()}, x)
+
+    def silu(self, x: Act) -> Act:
+        return self.binary("MUL", x, self.unary(x, "LOGISTIC"))
 
     def concatenation(self, a: Act, *others: Act, axis: int = -1) -> Act:
         """Append a concatenation; operands of another quantisation go through a QUANTIZE, as converters do it."""

@@ -8,22 +8,32 @@ from .remove_unused import remove_unused
 
 
 def fuse_tables(graph: Graph) -> Graph:
-    """Return `graph` with chains such as x * LOGISTIC(x) as one TABLE of x; only inner results that are read once go.
+    """Return `graph` with chains such as x * LOGISTIC(x) as one TABLE of x, also where they are float32 in between.
 
-    The table is made by the golden operators, so its results are those of the chain.
+    The table is made by the golden operators, so its results are those of the chain. Results that other operators
+    read, too, stay where chains begin and end.
     """
-    inner: dict[str, Function] = {}
+    functions: dict[str, Function] = {}
+    for op in graph.ops:
+        function = function_of(graph, op, functions)
+        if function is not None:
+            functions[op.outputs[0]] = function
+    inner = {name for name in functions if name not in graph.outputs
+             and all(reader.outputs[0] in functions for reader in graph.consumers(name))}
+
+    known: dict[str, Function] = {}
     tables: dict[str, Tensor] = {}
     ops = []
     for op in graph.ops:
-        function = function_of(graph, op, inner)
+        (name,) = op.outputs
+        function = function_of(graph, op, known) or functions.get(name)
         if function is not None:
-            (name,) = op.outputs
-            if inner.keys() & set(op.inputs):
+            read = {tensor.name for tensor in graph.operands(op) if tensor.data is None}
+            if graph.result(op).dtype == "int8" and read != {function.source}:
                 table = Tensor(f"{name} of {function.source}", function.table.shape, "int8", data=function.table)
                 tables[table.name] = table
                 op = Op("TABLE", op.name, (function.source, table.name), op.outputs)
-            if len(graph.consumers(name)) == 1 and name not in graph.outputs:
-                inner[name] = function
+            if name in inner:
+                known[name] = function
         ops.append(op)
     return remove_unused(Graph(graph.name, {**graph.tensors, **tables}, tuple(ops), graph.inputs, graph.outputs))

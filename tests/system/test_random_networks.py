@@ -78,7 +78,8 @@ def test_a_seed_is_one_network() -> None:
 def test_the_networks_have_every_operator_and_the_cores_every_width() -> None:
     kinds = {layer.split()[0] for seed in range(200) for layer in random_network(seed).layers}
     assert kinds == {"ABS", "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU",
-                     "FULLY_CONNECTED", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "PAD",
+                     "FULLY_CONNECTED", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN",
+                     "MINIMUM", "MUL", "PAD",
                      "QUANTIZE", "RELU", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX",
                      "SUB", "TANH", "TRANSPOSE", "TRANSPOSE_CONV"}
     assert {random_config(seed).rows for seed in range(50)} == {2, 4, 8, 16}

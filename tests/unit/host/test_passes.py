@@ -267,13 +267,32 @@ def test_a_single_function_keeps_its_kind():
     assert kinds(fuse_tables(g)) == ["HARD_SWISH"]
 
 
-@pytest.mark.parametrize("outputs", ["y z", "y s"])
-def test_an_inner_result_that_others_need_is_not_computed_twice(outputs):
-    g = graph([act("x", *SHAPE), act("s", *SHAPE, quant=SIGMOID), act("y", *SHAPE), act("z", *SHAPE)],
-              [op("LOGISTIC", "x", "s"), op("MUL", "x s", "y", activation="NONE"), op("RELU", "s", "z")],
-              outputs=outputs)
+def branches(outputs: str) -> Graph:
+    return graph([act("x", *SHAPE), act("r", *SHAPE), act("s", *SHAPE, quant=SIGMOID), act("y", *SHAPE),
+                  act("z", *SHAPE)],
+                 [op("RELU", "x", "r"), op("LOGISTIC", "r", "s"), op("MUL", "r s", "y", activation="NONE"),
+                  op("SUB", "s s", "z", activation="NONE")], outputs=outputs)
+
+
+@pytest.mark.parametrize(("outputs", "expected"), [
+    ("y z", [("TABLE", "x"), ("TABLE", "x")]),
+    ("y z s", [("TABLE", "x"), ("TABLE", "x"), ("SUB", "s")]),
+    ("y z r", [("RELU", "x"), ("TABLE", "r"), ("TABLE", "r")])])
+def test_chains_begin_and_end_where_others_read(outputs, expected):
+    g = branches(outputs)
     after = fuse_tables(g)
-    assert kinds(after)[:2] == ["LOGISTIC", "MUL"]
+    assert [(each.kind, each.inputs[0]) for each in after.ops] == expected
+    assert_same_outputs(g, after)
+
+
+def test_a_chain_may_be_float_in_between():
+    real = {"quant": None, "dtype": "float32"}
+    g = graph([act("x", *SHAPE), act("d", *SHAPE, **real), act("s", *SHAPE, **real), act("m", *SHAPE, **real),
+               act("y", *SHAPE)],
+              [op("DEQUANTIZE", "x", "d"), op("LOGISTIC", "d", "s"), op("MUL", "d s", "m", activation="NONE"),
+               op("QUANTIZE", "m", "y")])
+    after = fuse_tables(g)
+    assert kinds(after) == ["TABLE"]
     assert_same_outputs(g, after)
 
 
