@@ -133,7 +133,7 @@ def _matrix(tensor: Tensor) -> Tensor:
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D")
 
 _RULES: dict[str, _Rule] = {
-    **dict.fromkeys((*UNARY, "NEG", "QUANTIZE", "DEQUANTIZE", "RESHAPE"), _always),
+    **dict.fromkeys((*UNARY, "NEG", "QUANTIZE", "DEQUANTIZE", "RESHAPE", "TABLE"), _always),
     **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU"), _elementwise),
     "FULLY_CONNECTED": _dense,
     "CONV_2D": _pointwise,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +19,13 @@ from systolith.host.graph import Graph
 from systolith.host.program import Layer
 from systolith.host.quantparams import UNARY
 from systolith.host.runtime.executor import ProgramExecutor
+from systolith.host.verify import SIGNATURES
 from systolith.hw.config import PRESETS
 from tests.operator_case import OperatorCase
 from tests.operators import MAKERS, operators
 from tests.unit.host.test_tflite_operators import batch_model, uint8_network
 
+OPERATORS = Path(__file__).parents[2] / "docs" / "operators.md"
 QUICK = 8
 SWEEP = 150
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -78,6 +81,26 @@ def test_every_operator_of_the_frontend_is_tried() -> None:
 @given(data=st.data())
 def test_operator(kind: str, data: st.DataObject) -> None:
     check(data.draw(operators(kind)), "golden", "sim")
+
+
+def documented_units() -> dict[str, set[str]]:
+    """Return the units that docs/operators.md names for each kind of operator."""
+    rows = [line.split("|")[1:3] for line in OPERATORS.read_text().splitlines() if line.startswith("| ")][1:]
+    return {kind.strip(): {unit.strip() for unit in units.split(",")}
+            for kinds, units in rows for kind in kinds.split(",")}
+
+
+def test_every_kind_is_documented_once() -> None:
+    assert sorted(documented_units()) == sorted(SIGNATURES)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+@settings(COMMON, max_examples=QUICK, derandomize=True)
+@given(data=st.data())
+def test_operators_run_where_the_documentation_says(kind: str, data: st.DataObject) -> None:
+    graph = read_tflite(data.draw(operators(kind)).model)
+    for each in compile_graph(graph, PRESETS["tiny"]).layers:
+        assert each.unit in {*documented_units()[each.kind], "cpu"}, each
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind in (*UNARY, "QUANTIZE")])

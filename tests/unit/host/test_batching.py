@@ -39,6 +39,7 @@ ROWWISE = {
                       ops=[op("RESHAPE", "x", "a"), op("RELU", "a", "y")]),
     "broadcast": chain(act("x", 1, 2, 6), const("c", 6), act("a", 1, 2, 6), act("z", 1, 2, 1), act("y", 1, 2, 6),
                        ops=[op("MUL", "x c", "a", **PLAIN), op("ADD", "a z", "y", **PLAIN)], inputs="x z"),
+    "looked up": chain(act("x", 2, 6), const("t", 256), act("y", 2, 6), ops=[op("TABLE", "x t", "y")]),
     "softmax": chain(act("x", 2, 6), act("y", 2, 6, quant=FIXED_OUTPUT["SOFTMAX"]),
                      ops=[op("SOFTMAX", "x", "y", beta=1.0)]),
 }
