@@ -9,16 +9,17 @@ from ..verify import verify
 from .fuse_dilation import fuse_dilation
 from .fuse_pad import fuse_pad
 from .fuse_tables import fuse_tables
+from .gather_channels import gather_channels
 from .remove_copies import remove_copies
 from .remove_reshapes import remove_reshapes
 from .remove_unused import remove_unused
 from .symmetric_weights import symmetric_weights
 
-__all__ = ["DEFAULT_PASSES", "fuse_dilation", "fuse_pad", "fuse_tables", "remove_copies", "remove_reshapes",
-           "remove_unused", "run_passes", "symmetric_weights"]
+__all__ = ["DEFAULT_PASSES", "fuse_dilation", "fuse_pad", "fuse_tables", "gather_channels", "remove_copies",
+           "remove_reshapes", "remove_unused", "run_passes", "symmetric_weights"]
 
-DEFAULT_PASSES: tuple[Pass, ...] = (remove_unused, remove_copies, remove_reshapes, fuse_dilation, fuse_pad,
-                                    symmetric_weights, fuse_tables)
+DEFAULT_PASSES: tuple[Pass, ...] = (remove_unused, remove_copies, remove_reshapes, gather_channels, fuse_dilation,
+                                    fuse_pad, symmetric_weights, fuse_tables)
 """What the compiler runs on every graph, in this order."""
 
 

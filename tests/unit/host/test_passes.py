@@ -14,6 +14,7 @@ from systolith.host.passes import (
     fuse_dilation,
     fuse_pad,
     fuse_tables,
+    gather_channels,
     remove_copies,
     remove_reshapes,
     remove_unused,
@@ -307,3 +308,32 @@ def test_a_repeated_tensor_is_no_function():
                act("y", *SHAPE)],
               [op("LOGISTIC", "x", "s"), op("MUL", "z s", "y", activation="NONE")], inputs="x z")
     assert kinds(fuse_tables(g)) == ["LOGISTIC", "MUL"]
+
+
+def shuffle(shape: tuple[int, ...], split: tuple[int, ...], perm: tuple[int, ...]) -> Graph:
+    moved = tuple(split[axis] for axis in perm)
+    return graph([act("x", *shape), act("a", *split), act("b", *moved), act("y", *shape)],
+                 [op("RESHAPE", "x", "a"), op("TRANSPOSE", "a", "b", perm=perm), op("RESHAPE", "b", "y")])
+
+
+@pytest.mark.parametrize(("shape", "split", "perm"), [
+    ((1, 3, 2, 6), (1, 3, 2, 2, 3), (0, 1, 2, 4, 3)), ((2, 12), (2, 3, 4), (0, 2, 1)),
+    ((1, 3, 2, 8), (6, 2, 2, 2), (0, 3, 1, 2))])
+def test_a_channel_shuffle_is_a_gather(shape, split, perm):
+    g = shuffle(shape, split, perm)
+    after = gather_channels(g)
+    assert kinds(after) == ["GATHER"] and set(after.tensors) == {"x", "y"}
+    assert_same_outputs(g, after)
+
+
+@pytest.mark.parametrize(("split", "perm"), [
+    ((1, 6, 6, 2, 2), (0, 2, 1, 4, 3)), ((1, 6, 6, 4), (0, 2, 1, 3)), ((1, 9, 4, 4), (0, 1, 3, 2))])
+def test_a_transpose_that_moves_pixels_stays(split, perm):
+    assert kinds(gather_channels(shuffle((1, 6, 6, 4), split, perm))) == ["RESHAPE", "TRANSPOSE", "RESHAPE"]
+
+
+def test_a_shuffle_whose_parts_are_read_elsewhere_leaves_them():
+    g = replace(shuffle((1, 3, 2, 6), (1, 3, 2, 2, 3), (0, 1, 2, 4, 3)), outputs=("y", "b"))
+    after = gather_channels(g)
+    assert kinds(after) == ["RESHAPE", "TRANSPOSE", "GATHER"]
+    assert_same_outputs(g, after)
