@@ -9,6 +9,7 @@ import numpy as np
 
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES
+from .backend.absorption import absorb_moves
 from .backend.constants import BURST_WORDS, ConstantPool
 from .backend.dependencies import Tracker, memory_sizes
 from .backend.emit import Emitter
@@ -96,7 +97,7 @@ class _Compilation:
         later = {name for group in self.groups[number + 1:] for op in group for name in op.inputs}
         leaving = {lowered.storage_of[name] for name in later | set(self.graph.outputs)
                    if lowered.storage_of.get(name) in written}
-        layers = order_layers(fuse_elements(lowest, leaving))
+        layers = order_layers(fuse_elements(absorb_moves(lowest, leaving), leaving))
         arriving = {x.storage for layer in layers for x in layer.inputs} - written
         layers = place_copies(layers, storages, arriving | leaving)
         written = {layer.output.storage for layer in layers}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -251,6 +251,17 @@ class ConvLayer(Layer):
     def blockwise(self) -> bool:
         """Whether output blocks read different input blocks."""
         return len(set(self.sources)) > 1
+
+
+@dataclass(frozen=True, eq=False)
+class MoveLayer(ConvLayer):
+    """Convolution that gives each channel of its output one channel of its input.
+
+    Attributes:
+        channels: the input channel of each output channel.
+    """
+
+    channels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class PoolPiece(NamedTuple):

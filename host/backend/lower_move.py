@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ...hw.isa import PoolMode
 from ...models.ops import nearest_indices
 from ..graph import Graph, Op
-from .layers import Clamp, ConvLayer, Layer, Operand, PoolLayer, PoolPiece, Storage, Unfit, Window
+from .layers import Clamp, Layer, MoveLayer, Operand, PoolLayer, PoolPiece, Storage, Unfit, Window
 from .layout import Span
 from .limits import check_size
 from .lower_conv import flattened, own_blocks, parameter_words, tile_weights
@@ -124,7 +124,7 @@ def _copy(op: Op, source: Operand, target: Operand) -> PoolLayer:
     return PoolLayer(op.name, (source,), target, Window(), Clamp(0), (PoolPiece(target.image.rect, PoolMode.MAX),))
 
 
-def _move_channels(op: Op, source: Operand, target: Operand, channels: Indices, word_bytes: int) -> ConvLayer:
+def _move_channels(op: Op, source: Operand, target: Operand, channels: Indices, word_bytes: int) -> MoveLayer:
     """Return the layer that gives each channel of `target` the one of `source` that `channels` says."""
     source, target = flattened(source, target)
     check_size(source.image)
@@ -134,4 +134,4 @@ def _move_channels(op: Op, source: Operand, target: Operand, channels: Indices, 
     sources, tiles = own_blocks(tile_weights(dense, word_bytes))
     bias, mult, shift = (np.full(count, value) for value in (0, _UNIT_MULT, _UNIT_SHIFT))
     params = parameter_words(bias, mult, shift, word_bytes)
-    return ConvLayer(op.name, (source,), target, Window(), Clamp(0), tiles, params, 0, sources)
+    return MoveLayer(op.name, (source,), target, Window(), Clamp(0), tiles, params, 0, sources, channels=channels)

@@ -39,12 +39,17 @@ def conv(x: Tensor, name: str, channels: int) -> tuple[list[Tensor], Op]:
     return [kernel, act(name, *x.shape[:-1], channels)], op("CONV_2D", f"{x.name} {kernel.name}", name, **SAME)
 
 
-def joined(*channels: int) -> Graph:
-    """Convolutions of x side by side, concatenated, and a convolution of that."""
+def pool(x: Tensor, name: str) -> tuple[list[Tensor], Op]:
+    attrs = {"kernel": (2, 2), "stride": (1, 1), "pads": ((1, 0), (1, 0)), "activation": "NONE"}
+    return [act(name, *x.shape)], op("MAX_POOL_2D", x.name, name, **attrs)
+
+
+def joined(*channels: int, pooled: bool = False) -> Graph:
+    """Convolutions of x side by side, concatenated, and a convolution or pooling of that."""
     x = act("x", 1, 5, 6, 3)
     parts = [conv(x, f"p{i}", count) for i, count in enumerate(channels)]
     whole = act("t", 1, 5, 6, sum(channels))
-    end = conv(whole, "y", 5)
+    end = pool(whole, "y") if pooled else conv(whole, "y", 5)
     names = " ".join(f"p{i}" for i in range(len(channels)))
     return graph([x, *(t for tensors, _ in parts for t in tensors), whole, *end[0]],
                  [*(each for _, each in parts), op("CONCATENATION", names, "t", axis=3), end[1]])
@@ -62,9 +67,18 @@ def test_joining_whole_channel_blocks_moves_no_byte(channels, config):
 @CONFIGS
 @pytest.mark.parametrize("channels", [(3, 4), (5, 9, 2), (1, 1, 1)])
 def test_joining_parts_of_channel_blocks_is_one_convolution(channels, config):
+    network = joined(*channels, pooled=True)
+    compiled = compile_graph(network, config)
+    assert units(compiled)["op_t"] == "array" and opcodes(compiled).count(Opcode.COMPUTE) > len(channels)
+    check(network, compiled)
+
+
+@CONFIGS
+@pytest.mark.parametrize("channels", [(3, 4), (7, 12), (4, 3, 8)])
+def test_a_convolution_reads_parts_of_channel_blocks_as_they_are(channels, config):
     network = joined(*channels)
     compiled = compile_graph(network, config)
-    assert units(compiled)["op_t"] == "array" and Opcode.POOL not in opcodes(compiled)
+    assert "op_t" not in units(compiled) and Opcode.POOL not in opcodes(compiled)
     check(network, compiled)
 
 
@@ -92,12 +106,13 @@ def test_an_operand_twice_an_input_and_an_output_are_copied(config):
     check(network, compiled)
 
 
-def split(axis: int, begin: int, size: int, stride: int = 1) -> Graph:
-    """A convolution of x, a part of it along an axis, and a convolution of that."""
+def split(axis: int, begin: int, size: int, stride: int = 1, pooled: bool = False) -> Graph:
+    """A convolution of x, a part of it along an axis, and a convolution or pooling of that."""
     whole, part = [1, 6, 7, 12], [1, 6, 7, 12]
     part[axis] = size
     x, shape = act("x", 1, 6, 7, 3), tuple(part)
-    before, after = conv(x, "a", 12), conv(act("b", *shape), "y", 5)
+    before = conv(x, "a", 12)
+    after = pool(act("b", *shape), "y") if pooled else conv(act("b", *shape), "y", 5)
     attrs = {"begin": tuple(begin if i == axis else 0 for i in range(4)), "size": shape,
              "stride": tuple(stride if i == axis else 1 for i in range(4))}
     return graph([x, *before[0], act("a", *whole), act("b", *shape), *after[0]],
@@ -117,7 +132,7 @@ def test_evenly_spaced_parts_are_read_where_they_are(axis, begin, size, stride, 
 @CONFIGS
 @pytest.mark.parametrize(("begin", "size", "stride"), [(1, 4, 1), (3, 9, 1), (0, 6, 2), (11, 12, -1)])
 def test_channels_that_change_their_places_are_one_convolution(begin, size, stride, config):
-    network = split(3, begin, size, stride)
+    network = split(3, begin, size, stride, pooled=True)
     compiled = compile_graph(network, config)
     assert units(compiled)["op_b"] == "array"
     check(network, compiled)
