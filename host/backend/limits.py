@@ -11,6 +11,8 @@ MAX_KERNEL = 16
 MAX_POOL_KERNEL = 255
 # Taps of an average whose reciprocal multiplication is exact.
 MAX_POOL_TAPS = 2048
+# Values of int8, less a zero point, whose sum has 31 bits.
+MAX_SUM_TAPS = (1 << 31) // 255
 MAX_STRIDE = 15
 MAX_DILATION = 63
 MAX_COORDINATE = (1 << 13) - 1

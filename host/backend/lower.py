@@ -15,7 +15,7 @@ from .layout import Image, blocks_of, pack, split_shape
 from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected, lower_transpose_conv
 from .lower_elements import PAIRS, lower_table
 from .lower_move import lower_concatenation, lower_selection, selected
-from .lower_vector import lower_average_pool, lower_max_pool, lower_mean, lower_pad, lower_quantize
+from .lower_vector import lower_average_pool, lower_max_pool, lower_pad, lower_quantize, lower_reduction
 
 _MOVES = ("CONCATENATION", "GATHER", "RESIZE_NEAREST_NEIGHBOR", "SLICE")
 
@@ -116,8 +116,8 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConfig)
     x_image = _image(graph, lowered, op.inputs[0], word_bytes)
     if op.kind == "QUANTIZE":
         return lower_quantize(graph, op, x, y)
-    if op.kind == "MEAN":
-        return lower_mean(graph, op, x, x_image, y)
+    if op.kind in ("MEAN", "REDUCE_MAX", "SUM"):
+        return lower_reduction(graph, op, x, x_image, y)
     if graph.tensors[op.inputs[0]].shape[0] != 1:
         raise Unfit("the batch size is not 1")
     y_image = _image(graph, lowered, op.outputs[0], word_bytes)
@@ -136,7 +136,7 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConfig)
         return lower_max_pool(graph, op, x, x_image, y, y_image)
     if op.kind == "AVERAGE_POOL_2D":
         return lower_average_pool(graph, op, x, x_image, y, y_image)
-    if op.kind == "PAD":
+    if op.kind in ("PAD", "PADV2"):
         return lower_pad(graph, op, x, x_image, y, y_image)
     raise Unfit("the hardware has no such operator")
 

@@ -1,4 +1,4 @@
-"""Lowering of pooling, averaging, requantisation and padding to the vector unit."""
+"""Lowering of pooling, reductions, requantisation and padding to the vector unit."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .limits import (
     MAX_COORDINATE,
     MAX_POOL_KERNEL,
     MAX_POOL_TAPS,
+    MAX_SUM_TAPS,
     check_shift,
     check_size,
     check_window,
@@ -35,25 +36,30 @@ def lower_average_pool(graph: Graph, op: Op, x: Storage, x_image: Image, y: Stor
     Raises `Unfit` when the hardware cannot run it.
     """
     window = _window(op, y_image)
-    _check_taps(window.kh * window.kw)
+    if window.kh * window.kw > MAX_POOL_TAPS:
+        raise Unfit(f"an average must be of at most {MAX_POOL_TAPS} values, not {window.kh * window.kw}")
     rows = _runs(window.kh, window.sy, window.top, x_image.h, y_image.h)
     columns = _runs(window.kw, window.sx, window.left, x_image.w, y_image.w)
     pieces = tuple(_average(Rect(y0, y1, x0, x1), ny * nx) for y0, y1, ny in rows for x0, x1, nx in columns)
     return _pool(op, (x, x_image), (y, y_image), window, Clamp(0, *act_range(graph, op)), pieces)
 
 
-def lower_mean(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage) -> PoolLayer:
-    """Lower MEAN over rows, columns or both. Raises `Unfit` when the hardware cannot run it."""
+def lower_reduction(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage) -> PoolLayer:
+    """Lower MEAN, SUM or REDUCE_MAX over rows, columns or both. Raises `Unfit` when the hardware cannot run it."""
     tensor, axes = graph.operands(op)[0], set(op.attrs["axes"])
     if len(tensor.shape) != 4 or tensor.shape[0] != 1 or not axes or axes - {0, 1, 2}:
-        raise Unfit(f"a mean must be over height and width of one image, not axes {sorted(axes)} of {tensor.shape}")
+        raise Unfit(f"it must be over height and width of one image, not axes {sorted(axes)} of {tensor.shape}")
     window = Window(x_image.h if 1 in axes else 1, x_image.w if 2 in axes else 1)
-    count = window.kh * window.kw
-    _check_taps(count)
-    mult, shift = fold_mean(*rescale(graph, op), count)
     y_image = Image(1 if 1 in axes else x_image.h, 1 if 2 in axes else x_image.w, x_image.blocks)
-    piece = _sum(y_image.rect, -count * tensor.zero_point, mult, shift)
-    return _pool(op, (x, x_image), (y, y_image), window, Clamp(graph.result(op).zero_point), (piece,))
+    if op.kind == "REDUCE_MAX":
+        piece, zero_point = PoolPiece(y_image.rect, PoolMode.MAX, fill=_LOWEST), 0
+    else:
+        count, scale, zero_point = window.kh * window.kw, rescale(graph, op), graph.result(op).zero_point
+        mult, shift = fold_mean(*scale, count) if op.kind == "MEAN" else scale
+        if count << max(shift, 0) > MAX_SUM_TAPS:
+            raise Unfit(f"a sum must have at most {MAX_SUM_TAPS >> max(shift, 0)} values at this scale, not {count}")
+        piece = _sum(y_image.rect, -count * tensor.zero_point, mult, shift)
+    return _pool(op, (x, x_image), (y, y_image), window, Clamp(zero_point), (piece,))
 
 
 def lower_quantize(graph: Graph, op: Op, x: Storage, y: Storage) -> PoolLayer:
@@ -65,14 +71,14 @@ def lower_quantize(graph: Graph, op: Op, x: Storage, y: Storage) -> PoolLayer:
 
 
 def lower_pad(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_image: Image) -> PoolLayer:
-    """Lower spatial PAD to a copy of 1x1 windows, some of which lie in the padding.
+    """Lower spatial PAD or PADV2 to a copy of 1x1 windows, some of which lie in the padding.
 
     Raises `Unfit` when the hardware cannot run it.
     """
     paddings = op.attrs["paddings"]
     if len(paddings) != 4 or any(paddings[0]) or any(paddings[3]):
         raise Unfit(f"padding must be of height and width, not {paddings}")
-    piece = PoolPiece(y_image.rect, PoolMode.MAX, fill=graph.result(op).zero_point)
+    piece = PoolPiece(y_image.rect, PoolMode.MAX, fill=op.attrs.get("value", graph.result(op).zero_point))
     window = Window(top=paddings[1][0], left=paddings[2][0])
     return _pool(op, (x, x_image), (y, y_image), window, Clamp(0), (piece,))
 
@@ -127,8 +133,3 @@ def _average(rect: Rect, taps: int) -> PoolPiece:
 def _sum(rect: Rect, bias: int, mult: int, shift: int) -> PoolPiece:
     check_shift(shift)
     return PoolPiece(rect, PoolMode.SUM, bias=bias, mult=mult, shift=shift)
-
-
-def _check_taps(taps: int) -> None:
-    if taps > MAX_POOL_TAPS:
-        raise Unfit(f"a window must have at most {MAX_POOL_TAPS} taps, not {taps}")

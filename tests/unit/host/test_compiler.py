@@ -89,14 +89,16 @@ def random_pool(rng: np.random.Generator, kind: str) -> Graph:
     return graph(tensors, [op(kind, "x", "y", **attrs)])
 
 
-def random_mean(rng: np.random.Generator) -> Graph:
+def random_reduction(rng: np.random.Generator, kind: str) -> Graph:
     h, w, channels = (int(n) for n in rng.integers(1, (20, 20, 14)))
     axes = ((1,), (2,), (1, 2))[rng.integers(3)]
     keep = bool(rng.integers(2))
     full = [1, *(1 if axis in axes else size for axis, size in ((1, h), (2, w))), channels]
     shape = full if keep else [size for axis, size in enumerate(full) if axis not in axes]
-    tensors = [act("x", 1, h, w, channels, quant=quant(rng)), act("y", *shape, quant=quant(rng))]
-    return graph(tensors, [op("MEAN", "x", "y", axes=axes, keepdims=keep)])
+    x = act("x", 1, h, w, channels, quant=quant(rng))
+    scale = 0.05 * x.scale * float(h * w) if kind == "SUM" else x.scale
+    y = act("y", *shape, quant=x.quant if kind == "REDUCE_MAX" else QuantParams((scale,), quant(rng).zero_point))
+    return graph([x, y], [op(kind, "x", "y", axes=axes, keepdims=keep)])
 
 
 def random_pair(rng: np.random.Generator, kind: str, constant: bool = False) -> Graph:
@@ -140,12 +142,13 @@ def random_quantize(rng: np.random.Generator) -> Graph:
     return graph([act(name, *shape, quant=quant(rng)) for name in "xy"], [op("QUANTIZE", "x", "y")])
 
 
-def random_pad(rng: np.random.Generator) -> Graph:
+def random_pad(rng: np.random.Generator, kind: str) -> Graph:
     h, w, channels = (int(n) for n in rng.integers(1, (12, 12, 14)))
     (top, bottom), (left, right) = rng.integers(0, 5, (2, 2)).tolist()
     q = quant(rng)
     tensors = [act("x", 1, h, w, channels, quant=q), act("y", 1, h + top + bottom, w + left + right, channels, quant=q)]
-    return graph(tensors, [op("PAD", "x", "y", paddings=((0, 0), (top, bottom), (left, right), (0, 0)))])
+    value = {"value": int(rng.integers(-128, 128))} if kind == "PADV2" else {}
+    return graph(tensors, [op(kind, "x", "y", paddings=((0, 0), (top, bottom), (left, right), (0, 0)), **value)])
 
 
 GENERATORS = {
@@ -154,7 +157,9 @@ GENERATORS = {
     "fully_connected": random_fully_connected,
     "max_pool": lambda rng: random_pool(rng, "MAX_POOL_2D"),
     "average_pool": lambda rng: random_pool(rng, "AVERAGE_POOL_2D"),
-    "mean": random_mean,
+    "mean": lambda rng: random_reduction(rng, "MEAN"),
+    "sum": lambda rng: random_reduction(rng, "SUM"),
+    "reduce_max": lambda rng: random_reduction(rng, "REDUCE_MAX"),
     "add": lambda rng: random_pair(rng, "ADD"),
     "sub": lambda rng: random_pair(rng, "SUB"),
     "mul": lambda rng: random_pair(rng, "MUL"),
@@ -163,7 +168,8 @@ GENERATORS = {
     "unary": random_unary,
     "steps": random_steps,
     "quantize": random_quantize,
-    "pad": random_pad,
+    "pad": lambda rng: random_pad(rng, "PAD"),
+    "pad_value": lambda rng: random_pad(rng, "PADV2"),
 }
 
 
@@ -246,6 +252,16 @@ def test_grouped_convolution_equals_golden():
     network = graph(tensors, [op("CONV_2D", "x w", "y", stride=(1, 1), dilation=(1, 1), pads=((0, 0), (0, 0)),
                                  activation="NONE", groups=3)])
     check(network, compile_graph(network, TINY))
+
+
+@pytest.mark.parametrize("kind", ["MEAN", "SUM", "REDUCE_MAX"])
+def test_reductions_of_large_images_equal_golden(kind):
+    x = act("x", 1, 120, 250, 5, quant=QuantParams((0.1,), (127,)))
+    y = act("y", 1, 5, quant=x.quant if kind == "REDUCE_MAX" else QuantParams((20.0 if kind == "SUM" else 0.1,), (9,)))
+    network = graph([x, y], [op(kind, "x", "y", axes=(1, 2), keepdims=False)])
+    compiled = compile_graph(network, replace(TINY, act_kib=256))
+    assert set(units(compiled).values()) == {"vector"}
+    check(network, compiled, seeds=0)
 
 
 def softmax_in_the_middle() -> Graph:
