@@ -35,9 +35,9 @@ def batched(graph: Graph, samples: int) -> Graph:
     Raises:
         ValueError: it has an operator that is not for several samples; `split` leaves those to the head.
     """
-    refused = next(((op, why) for op in graph.ops if (why := refusal(graph, op))), None)
-    if refused:
-        raise ValueError(f"{refused[0].kind} {refused[0].name} must run sample by sample: {refused[1]}")
+    for op in graph.ops:
+        if why := refusal(graph, op):
+            raise ValueError(f"{op.kind} {op.name} must run sample by sample: {why}")
     tensors = {name: tensor if tensor.data is not None
                else replace(tensor, shape=(tensor.shape[0] * samples, *tensor.shape[1:]))
                for name, tensor in graph.tensors.items()}
@@ -48,6 +48,9 @@ def batched(graph: Graph, samples: int) -> Graph:
             tensors[weights.name] = weights
             op = Op("FULLY_CONNECTED", op.name, (op.inputs[0], weights.name, *op.inputs[2:]), op.outputs,
                     {"activation": op.attrs["activation"], "keep_dims": True})
+        if op.kind == "SLICE":
+            rows, *size = op.attrs["size"]
+            op = replace(op, attrs={**op.attrs, "size": (rows * samples, *size)})
         ops.append(op)
     return replace(graph, tensors=tensors).with_ops(ops)
 
@@ -97,11 +100,10 @@ def _always(graph: Graph, op: Op) -> None:
     return None
 
 
-def _pointwise(graph: Graph, op: Op) -> str | None:
-    kernel, attrs = graph.tensors[op.inputs[1]].shape[1:3], op.attrs
-    pads = [pad for pair in attrs["pads"] for pad in pair]
-    plain = kernel == (1, 1) and attrs["stride"] == (1, 1) and not any(pads) and attrs["groups"] == 1
-    return None if plain else "its windows are those of an image"
+def _single_pixel(graph: Graph, op: Op) -> str | None:
+    sizes = *graph.operands(op)[0].shape[1:3], *graph.result(op).shape[1:3], *graph.tensors[op.inputs[1]].shape[1:3]
+    plain = op.attrs["groups"] == 1 and op.attrs["pads"] == ((0, 0), (0, 0))
+    return None if plain and set(sizes) == {1} else "its windows are those of an image"
 
 
 def _elementwise(graph: Graph, op: Op) -> str | None:
@@ -119,12 +121,24 @@ def _dense(graph: Graph, op: Op) -> str | None:
     return None if rows else "its input has no axis for the samples"
 
 
+def _concatenation(graph: Graph, op: Op) -> str | None:
+    if any(tensor.data is not None for tensor in graph.operands(op)):
+        return "it joins a constant to every sample"
+    return None if op.attrs["axis"] > 0 else "it works across axis 0"
+
+
+def _slice(graph: Graph, op: Op) -> str | None:
+    whole = 0, graph.operands(op)[0].shape[0], 1
+    taken = tuple(op.attrs[name][0] for name in ("begin", "size", "stride"))
+    return None if taken == whole else "it works across axis 0"
+
+
 def _softmax(graph: Graph, op: Op) -> str | None:
     return None if len(graph.result(op).shape) > 1 else "it works across axis 0"
 
 
 def _matrix(tensor: Tensor) -> Tensor:
-    """Return the weights of a pointwise convolution as those of FULLY_CONNECTED."""
+    """Return the weights of a convolution of single pixels as those of FULLY_CONNECTED."""
     assert tensor.data is not None, "the verifier requires constant weights"
     shape = tensor.shape[0], tensor.shape[3]
     return replace(tensor, name=f"{tensor.name} as a matrix", shape=shape, data=tensor.data.reshape(shape))
@@ -136,6 +150,8 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys((*UNARY, "NEG", "QUANTIZE", "DEQUANTIZE", "RESHAPE", "TABLE"), _always),
     **dict.fromkeys(("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "PRELU"), _elementwise),
     "FULLY_CONNECTED": _dense,
-    "CONV_2D": _pointwise,
+    "CONV_2D": _single_pixel,
+    "CONCATENATION": _concatenation,
+    "SLICE": _slice,
     "SOFTMAX": _softmax,
 }

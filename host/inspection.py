@@ -9,6 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ..hw.isa import INSTR_BYTES
+from .batching import refusal, split
+from .graph import Graph
 from .program import Port, Program
 from .report import config_hash, preset_name
 from .stats import layer_stats
@@ -29,6 +31,7 @@ def describe(program: Program) -> Iterator[RenderableType]:
     for port in program.outputs:
         yield f"output   {_port(port)}"
     yield f"core     {_core(program)}"
+    yield f"batches  {_batches(program.graph)}"
     yield (f"program  {len(program.layer_index):,} instructions ({len(program.layer_index) * INSTR_BYTES:,} bytes), "
            f"{len(program.image):,} bytes with weights, {program.dram_bytes:,} bytes of DRAM in all")
     yield _operators(program)
@@ -55,6 +58,19 @@ def _operators(program: Program) -> Table:
     table.add_row("total", "", "", "", f"{program.macs:,}", f"{sum(each.bytes_loaded for each in stats):,}",
                   f"{sum(each.bytes_stored for each in stats):,}")
     return table
+
+
+def _batches(graph: Graph) -> str:
+    parts = split(graph)
+    if parts and parts.head:
+        first = parts.tail.ops[0]
+        return f"several samples at once from {first.kind} {first.name} on, where that saves cycles"
+    if parts:
+        return "several samples at once, where that saves cycles"
+    for op in reversed(graph.ops):
+        if why := refusal(graph, op):
+            return f"samples one by one because of {op.kind} {op.name}: {why}"
+    return "samples one by one: there are no weights to share"
 
 
 def _port(port: Port) -> str:

@@ -119,12 +119,13 @@ def table(results: Sequence[Result]) -> Table:
     made = Table(box=SIMPLE, pad_edge=False, caption_justify="left")
     made.add_column("network", overflow="fold")
     made.add_column("weights")
-    for name in ("batch", "MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait",
+    for name in ("MACs", "cycles", "utilisation", REFERENCE, "ratio", "DRAM read", "DRAM written", "DRAM wait",
                  "on CPU"):
         made.add_column(name, justify="right")
     for result in results:
         found = result.record()
-        made.add_row(result.network, result.source, str(found["batch"]), _show(found["macs"], ","),
+        at_once = f", {found['batch']} at once" if found["batch"] > 1 else ""
+        made.add_row(f"{result.network}{at_once}", result.source, _show(found["macs"], ","),
                      _show(found["cycles"], ","), _show(found["utilisation"], ".1%"),
                      _show(found["reference_cycles"], ","), _show(found["ratio"], ".2f"),
                      _show(found["dram_bytes_read"], ","), _show(found["dram_bytes_written"], ","),

@@ -129,7 +129,8 @@ def test_info_names_operators_and_what_runs_on_the_cpu(capsys: pytest.CaptureFix
     for args in (("info", MODEL, "--preset", "tiny"), ("info", program)):
         assert status(*args) == 0
         out = capsys.readouterr().out
-        for word in ("CONV_2D", "1x8x8x1", "1x10", "147,456", "322,880", "on the CPU: SOFTMAX"):
+        for word in ("CONV_2D", "1x8x8x1", "1x10", "147,456", "322,880", "on the CPU: SOFTMAX",
+                     "several samples at once from FULLY_CONNECTED"):
             assert word in out
 
 

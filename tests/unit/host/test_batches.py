@@ -42,6 +42,15 @@ def convolution_and_dense() -> Graph:
                  [op("CONV_2D", "x w", "a", **CONV), op("RESHAPE", "a", "f"), op("FULLY_CONNECTED", "f v", "y", **FC)])
 
 
+def two_towers() -> Graph:
+    """x [1, 64] -> 48, twice; joined to 96 -> 24, of which y takes 16."""
+    return graph([act("x", 1, 64), const("w", 48, 64), const("ww", 48, 64), act("a", 1, 48), act("b", 1, 48),
+                  act("c", 1, 96), const("v", 24, 96), act("d", 1, 24), act("y", 1, 16)],
+                 [op("FULLY_CONNECTED", "x w", "a", **FC), op("FULLY_CONNECTED", "x ww", "b", **FC),
+                  op("CONCATENATION", "a b", "c", axis=1), op("FULLY_CONNECTED", "c v", "d", **FC),
+                  op("SLICE", "d", "y", begin=(0, 8), size=(1, 16), stride=(1, 1))])
+
+
 def samples(network: Graph, count: int) -> np.ndarray:
     rows, *shape = network.tensors["x"].shape
     return np.random.default_rng(count).integers(-128, 128, (count * rows, *shape), np.int8)
@@ -55,7 +64,8 @@ def run(network: Graph, count: int, device: str, batch: int | None) -> tuple[np.
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("network", [dense(), dense(2), convolution_and_dense()], ids=["dense", "rows", "convolution"])
+@pytest.mark.parametrize("network", [dense(), dense(2), two_towers(), convolution_and_dense()],
+                         ids=["dense", "rows", "towers", "convolution"])
 def test_a_batch_and_the_rest_of_the_samples_give_the_bytes_of_golden(network: Graph, device: str) -> None:
     expected, _ = run(network, 5, "golden", None)
     single, alone = run(network, 5, device, 1)

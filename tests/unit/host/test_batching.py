@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from systolith.host.batching import batched, refusal, split
+from systolith.host.compiler import compile_graph
 from systolith.host.devices.golden import execute, execute_batch
 from systolith.host.graph import Graph, Op, Tensor
+from systolith.host.inspection import describe
 from systolith.host.quantparams import FIXED_OUTPUT
 from systolith.host.verify import verify
+from systolith.hw.config import AcceleratorConfig
 
-from .graphs import CONV, act, const, graph, op
+from .graphs import CONV, QUANT, act, const, conv_graph, graph, op
 from .simulate import random_inputs
 
 FC = {"activation": "NONE", "keep_dims": False}
@@ -33,13 +36,16 @@ ROWWISE = {
                     ops=[op("FULLY_CONNECTED", "x w", "y", activation="RELU", keep_dims=True)]),
     "flattened": chain(act("x", 1, 2, 2, 6), const("w", 5, 24), const("b", 5, dtype="int32"), act("y", 1, 5),
                        ops=[op("FULLY_CONNECTED", "x w b", "y", **FC)]),
-    "pointwise": chain(act("x", 1, 2, 3, 6), const("w", 5, 1, 1, 6), const("b", 5, dtype="int32"), act("y", 1, 2, 3, 5),
-                       ops=[op("CONV_2D", "x w b", "y", **CONV)]),
+    "single pixel": chain(act("x", 1, 1, 1, 6), const("w", 5, 1, 1, 6), const("b", 5, dtype="int32"),
+                          act("y", 1, 1, 1, 5), ops=[op("CONV_2D", "x w b", "y", **CONV)]),
     "reshaped": chain(act("x", 2, 6), act("a", 1, 3, 4), act("y", 1, 3, 4),
                       ops=[op("RESHAPE", "x", "a"), op("RELU", "a", "y")]),
     "broadcast": chain(act("x", 1, 2, 6), const("c", 6), act("a", 1, 2, 6), act("z", 1, 2, 1), act("y", 1, 2, 6),
                        ops=[op("MUL", "x c", "a", **PLAIN), op("ADD", "a z", "y", **PLAIN)], inputs="x z"),
     "looked up": chain(act("x", 2, 6), const("t", 256), act("y", 2, 6), ops=[op("TABLE", "x t", "y")]),
+    "joined": chain(act("x", 2, 6), act("z", 2, 3), act("a", 2, 9), act("y", 2, 2),
+                    ops=[op("CONCATENATION", "x z", "a", axis=1),
+                         op("SLICE", "a", "y", begin=(0, 5), size=(2, 2), stride=(1, 2))], inputs="x z"),
     "softmax": chain(act("x", 2, 6), act("y", 2, 6, quant=FIXED_OUTPUT["SOFTMAX"]),
                      ops=[op("SOFTMAX", "x", "y", beta=1.0)]),
 }
@@ -56,6 +62,11 @@ def test_samples_at_once_equal_samples_one_by_one(name: str) -> None:
 
 
 REFUSED: dict[str, tuple[list[Tensor], str, str, dict[str, Any]]] = {
+    "across axis 0": ([act("x", 2, 6), act("y", 4, 6)], "CONCATENATION", "x x", {"axis": 0}),
+    "it works across": ([act("x", 2, 6), act("y", 1, 6)], "SLICE", "x", {"begin": (1, 0), "size": (1, 6),
+                                                                        "stride": (1, 1)}),
+    "joins a constant": ([act("x", 2, 6), const("c", 2, 6, quant=QUANT), act("y", 2, 12)], "CONCATENATION", "x c",
+                         {"axis": 1}),
     "windows are those of an image": ([act("x", 1, 4, 4, 6), const("w", 5, 3, 3, 6), act("y", 1, 2, 2, 5)],
                                       "CONV_2D", "x w", CONV),
     "does not treat samples as rows": ([act("x", 1, 2, 2, 4), act("y", 1, 4)], "MEAN", "x",
@@ -115,3 +126,12 @@ def test_a_convolution_behind_the_dense_layer_keeps_all_sample_by_sample() -> No
                    act("y", 1, 2, 2, 5), ops=[op("FULLY_CONNECTED", "x v", "b", **FC), op("RESHAPE", "b", "c"),
                                               op("CONV_2D", "c w", "y", **CONV)])
     assert split(single) is None
+
+
+@pytest.mark.parametrize(("network", "line"), [
+    (ROWWISE["flattened"], "several samples at once, where"), (ROWWISE["softmax"], "no weights to share"),
+    (convolution_and_dense(), "several samples at once from FULLY_CONNECTED op_b on"),
+    (conv_graph(), "samples one by one because of CONV_2D op_y: its windows are those of an image")])
+def test_info_says_what_runs_for_several_samples(network: Graph, line: str) -> None:
+    described = describe(compile_graph(network, AcceleratorConfig.preset("tiny")))
+    assert any(isinstance(part, str) and part.startswith("batches ") and line in part for part in described)

@@ -89,7 +89,9 @@ def test_ratio_is_reference_by_ours(cycles: int | None, reference: int | None, r
 
 def test_a_batch_is_not_compared_with_a_reference_that_runs_samples_one_by_one() -> None:
     single = made(100, 250)
-    assert replace(single, report=replace(single.report, batch=2)).ratio is None
+    several = replace(single, report=replace(single.report, batch=2))
+    assert several.ratio is None and several.record()["batch"] == 2
+    assert [*networks.table([single, several]).columns[0].cells] == ["a", "a, 2 at once"]
 
 
 def test_table_and_csv_have_the_same_numbers(tmp_path: Path) -> None:
@@ -98,9 +100,9 @@ def test_table_and_csv_have_the_same_numbers(tmp_path: Path) -> None:
     networks.save_csv(results, tmp_path / "t.csv")
 
     cells = [list(column.cells) for column in shown.columns]
-    assert [column[0] for column in cells] == ["a", "seeded", "1", "12,501,632", "57,965", "50.0%", "84,942", "1.47",
-                                               "100", "50", "25.0%", "1"]
-    assert [cells[i][1] for i in (4, 6, 7)] == ["-"] * 3
+    assert [column[0] for column in cells] == ["a", "seeded", "12,501,632", "57,965", "50.0%", "84,942", "1.47", "100",
+                                               "50", "25.0%", "1"]
+    assert [cells[i][1] for i in (3, 5, 6)] == ["-"] * 3
     with (tmp_path / "t.csv").open() as file:
         first, second = csv.DictReader(file)
     assert (first["cycles"], first["reference_cycles"], first["utilisation"]) == ("57965", "84942", "0.5")
