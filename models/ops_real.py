@@ -41,7 +41,10 @@ def softmax(x: FloatArray, *, beta: float = 1.0) -> FloatArray:
 
 
 def _rounded(function: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]) -> Callable[[Array], FloatArray]:
-    return lambda x: function(x.astype(np.float64)).astype(np.float32)
+    def rounded(x: Array) -> FloatArray:
+        with np.errstate(over="ignore"):  # becomes infinite, as in C
+            return function(x.astype(np.float64)).astype(np.float32)
+    return rounded
 
 
 def _elu(x: FloatArray) -> FloatArray:

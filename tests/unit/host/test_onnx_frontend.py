@@ -11,11 +11,13 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantFormat, QuantType
 
+from systolith.host.compiler import compile_graph
 from systolith.host.devices.golden import execute
 from systolith.host.errors import ModelError, SystolithError, UnsupportedOperatorError, UsageError
 from systolith.host.frontends import read_model
 from systolith.host.frontends.onnx import read_onnx
 from systolith.host.graph import Graph
+from systolith.hw.config import PRESETS
 from tests import onnx_models
 from tests.onnx_models import Step
 
@@ -338,3 +340,16 @@ def test_dynamic_quantisation_is_refused(tmp_path: Path) -> None:
                              ("DequantizeLinear", ["q", "s", "z"], "y", {})], {}, {"y": (1, 4)})
     with pytest.raises(UnsupportedOperatorError, match="DynamicQuantizeLinear at tensor 'q' quantises at run time"):
         read_onnx(path)
+
+
+def test_gates_of_a_network_become_tables_behind_its_convolutions(tmp_path: Path) -> None:
+    steps: list[Step] = [
+        ("Conv", ["x", "w"], "a", {"pads": [1, 1, 1, 1]}), ("Sigmoid", ["a"], "s", {}), ("Mul", ["a", "s"], "b", {}),
+        ("GlobalAveragePool", ["b"], "m", {}), ("Conv", ["m", "v"], "h", {}),
+        ("HardSigmoid", ["h"], "g", {"alpha": 1 / 6, "beta": 0.5}), ("Mul", ["b", "g"], "y", {})]
+    constants = {"w": _values(1, 8, 3, 3, 3, scale=0.3), "v": _values(2, 8, 8, 1, 1, scale=0.3)}
+    path = onnx_models.write(tmp_path / "m.onnx", {"x": (1, 3, 8, 8)}, steps, constants, {"y": (1, 8, 8, 8)})
+    quantised = onnx_models.quantise(path, [{"x": _values(3, 1, 3, 8, 8)}])
+    program = compile_graph(read_onnx(quantised), PRESETS["tiny"])
+    assert [layer.kind for layer in program.layers if layer.unit != "cpu"] == [
+        "CONV_2D", "TABLE", "MEAN", "CONV_2D", "TABLE", "MUL"]

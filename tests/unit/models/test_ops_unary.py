@@ -77,3 +77,9 @@ def test_padding_before_space_to_batch_is_the_zero_point() -> None:
     y = ops.space_to_batch(x, block=(2, 2), paddings=((0, 0), (1, 0)), value=-7)
     assert y[:, :, :, 0].tolist() == [[[-7, 1]], [[0, 2]], [[-7, 4]], [[3, 5]]]
     np.testing.assert_array_equal(ops.batch_to_space(y, block=(2, 2), crops=((0, 0), (1, 0))), x)
+
+
+def test_a_real_function_that_overflows_saturates_without_a_warning() -> None:
+    with np.errstate(over="raise"):
+        found = ops.real_table(ops_real.UNARY["EXP"], x_scale=10.0, x_zp=0, y_scale=10.0, y_zp=0)
+    assert (found[[0, 128, 255]] == [0, 0, 127]).all()
