@@ -65,10 +65,10 @@ def _absorbed(layer: ConvLayer, move: MoveLayer) -> ConvLayer | None:
         return None
     used = np.flatnonzero(np.any(weights != 0, axis=(0, 1, 2, 4, 5)))
     first, end = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-    sources, tiles = (first,) * len(weights), weights[:, :, :, first:end].astype(np.int8)
+    sources, every, tiles = (first,) * len(weights), 1, weights[:, :, :, first:end].astype(np.int8)
     if isinstance(layer, MoveLayer) or any(layer.sources):
-        sources, tiles = own_blocks(weights.astype(np.int8))
-    layer = replace(layer, inputs=(source, *layer.inputs[1:]), weights=tiles, sources=sources)
+        sources, every, tiles = own_blocks(weights.astype(np.int8), source.image.blocks)
+    layer = replace(layer, inputs=(source, *layer.inputs[1:]), weights=tiles, sources=sources, every=every)
     return replace(layer, channels=move.channels[layer.channels]) if isinstance(layer, MoveLayer) else layer
 
 
@@ -77,10 +77,10 @@ def _moved_weights(layer: ConvLayer, move: MoveLayer, blocks: int) -> np.ndarray
     outputs, kh, kw, count, rows, columns = layer.weights.shape
     moved = np.zeros((outputs, kh, kw, blocks * rows, columns), np.int16)
     for block, first in enumerate(layer.sources):
-        channels = move.channels[first * rows:(first + count) * rows]
-        read = layer.weights[block].reshape(kh, kw, count * rows, columns)[:, :, :len(channels)]
-        for place, channel in enumerate(channels):
-            moved[block][:, :, channel] += read[:, :, place]
+        for number, row in np.ndindex(count, rows):
+            place = (first + number * layer.every) * rows + row
+            if place < len(move.channels):
+                moved[block, :, :, move.channels[place]] += layer.weights[block, :, :, number, row]
     return moved.reshape(outputs, kh, kw, blocks, rows, columns)
 
 

@@ -131,14 +131,14 @@ class ConvEmitter:
             tile = tile.transposed
         iy0 = tile.y0 * window.sy - window.top + part.ky * window.dy
         ix0 = tile.x0 * window.sx - window.left + part.kx * window.dx
-        block = layer.sources[first] + part.block
+        block = layer.sources[first] + part.block * layer.every
         apart = layer.sources[first + 1] - layer.sources[first] if groups > 1 else 0
         body = {
             "in_base": source.address(iy0, ix0, block) & _ADDRESS,
             "step_x": window.sx * source.step if tile.w > 1 else 0,
             "step_y": window.sy * source.row & _ADDRESS,
             "tap_x": window.dx * source.step if part.kw > 1 else 0, "tap_y": window.dy * source.row & _ADDRESS,
-            "step_block": source.plane if part.blocks > 1 else 0,
+            "step_block": layer.every * source.plane if part.blocks > 1 else 0,
             "iy0": iy0, "ix0": ix0, "in_h": image.h, "in_w": image.w, "stride_x": window.sx, "stride_y": window.sy,
             "fill": layer.fill, "out_h": tile.h, "out_w": tile.w, "dil_x": window.dx, "dil_y": window.dy,
             "kw": part.kw, "kh": part.kh, "blocks": part.blocks, "wgt": address, "tiles": part.tiles,
@@ -146,7 +146,7 @@ class ConvEmitter:
         }
         if layer.filter:
             body |= _filter_fields(layer.filter, window, tile, image, part.ky, source, block)
-        read = part.blocks + (groups - 1) * apart
+        read = (part.blocks - 1) * layer.every + 1 + (groups - 1) * apart
         reads = [Region(Space.ACT, *source.words(needs, block, read)),
                  Region(Space.WGT, address, address + groups * part.tiles * config.rows)]
         sums = [Region(Space.ACC, acc, acc + groups * pixels)]

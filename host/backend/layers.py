@@ -209,6 +209,7 @@ class ConvLayer(Layer):
         params: uint8 [output blocks, PARAM_WORDS, R], as REQUANT reads them.
         fill: value of padding pixels.
         sources: first of the input blocks that each output block reads, as many as the weights have.
+        every: distance between these input blocks.
         filter: runs in the array's filter mode, one weight tile per pass of the filter; else None.
         gathered: the input's words are gathered from raw rows, which loads do not split.
         transposed: the input image is transposed, and the output is walked column by column.
@@ -220,6 +221,7 @@ class ConvLayer(Layer):
     params: npt.NDArray[np.uint8]
     fill: int
     sources: tuple[int, ...]
+    every: int = 1
     filter: Filter | None = None
     gathered: bool = False
     transposed: bool = False
@@ -237,7 +239,7 @@ class ConvLayer(Layer):
         if position != 0:
             return first, count
         low = min(self.sources[first:first + count])
-        return low, max(self.sources[first:first + count]) + self.weights.shape[3] - low
+        return low, max(self.sources[first:first + count]) + (self.weights.shape[3] - 1) * self.every + 1 - low
 
     @property
     def splits_rows(self) -> bool:

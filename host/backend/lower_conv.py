@@ -38,7 +38,7 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     tiles = tile_weights(_ungroup(weights, op.attrs["groups"]), word_bytes)
     sources = (0,) * len(tiles)
     if op.attrs["groups"] > 1:
-        sources, tiles = own_blocks(tiles)
+        sources, _, tiles = own_blocks(tiles)
     window, sums = _window(op, weights.shape[1:3], y_image), _sums(weights, (1, 2, 3))
     source, target = Operand(x.name, x_image), Operand(y.name, y_image)
     layer = _layer(graph, op, source, target, window, tiles, sums, word_bytes, sources)
@@ -54,14 +54,24 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     return packed, form.storage
 
 
-def own_blocks(tiles: Int8s) -> tuple[tuple[int, ...], Int8s]:
-    """Return (sources, tiles) without the input blocks that an output block has no weights for."""
-    used = np.any(tiles != 0, axis=(1, 2, 4, 5)).reshape(len(tiles), -1)
-    total = used.shape[1]
-    spans = [(int(row.argmax()), total - int(row[::-1].argmax())) if row.any() else (0, 1) for row in used]
-    count = max(high - low for low, high in spans)
-    sources = tuple(min(low, total - count) for low, _ in spans)
-    return sources, np.stack([tiles[b, :, :, low:low + count] for b, low in enumerate(sources)])
+def own_blocks(tiles: Int8s, farthest: int = 1) -> tuple[tuple[int, ...], int, Int8s]:
+    """Return (sources, every, tiles) without most input blocks that an output block has no weights for.
+
+    Those that it keeps are `every` blocks apart, at most `farthest`.
+    """
+    total = tiles.shape[3]
+    used = [found if len(found := np.flatnonzero(row)) else np.zeros(1, np.int64)
+            for row in np.any(tiles != 0, axis=(1, 2, 4, 5))]
+    choices = []
+    for every in range(1, farthest + 1):
+        count = max(int(blocks[-1] - blocks[0]) // every + 1 for blocks in used)
+        # As many for all, so some begin earlier than they need to.
+        beyond = [max(0, int(blocks[0]) + (count - 1) * every + 1 - total) for blocks in used]
+        sources = tuple(int(blocks[0]) - -(-over // every) * every for blocks, over in zip(used, beyond, strict=True))
+        if min(sources) >= 0 and not any(((blocks - blocks[0]) % every).any() for blocks in used):
+            choices.append((count, every, sources))
+    count, every, sources = min(choices)
+    return sources, every, np.stack([tiles[b, :, :, first::every][:, :, :count] for b, first in enumerate(sources)])
 
 
 def lower_depthwise(graph: Graph, op: Op, x: Operand, y: Operand,
@@ -92,7 +102,7 @@ def _multiplied(graph: Graph, op: Op, weights: Int8s, x: Operand, y: Operand, wo
     dense = np.zeros((outputs, kh, kw, outputs // op.attrs["multiplier"]), np.int8)
     channel = np.arange(outputs)
     dense[channel, :, :, channel // op.attrs["multiplier"]] = weights.transpose(2, 0, 1)
-    sources, tiles = own_blocks(tile_weights(dense, word_bytes))
+    sources, _, tiles = own_blocks(tile_weights(dense, word_bytes))
     return _layer(graph, op, x, y, _window(op, (kh, kw), y.image), tiles, _sums(weights, (0, 1)), word_bytes,
                       sources)
 

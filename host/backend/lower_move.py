@@ -131,7 +131,8 @@ def _move_channels(op: Op, source: Operand, target: Operand, channels: Indices, 
     count = len(channels)
     dense = np.zeros((count, 1, 1, source.image.blocks * word_bytes), np.int8)
     dense[np.arange(count), 0, 0, channels] = 1
-    sources, tiles = own_blocks(tile_weights(dense, word_bytes))
+    sources, every, tiles = own_blocks(tile_weights(dense, word_bytes), source.image.blocks)
     bias, mult, shift = (np.full(count, value) for value in (0, _UNIT_MULT, _UNIT_SHIFT))
     params = parameter_words(bias, mult, shift, word_bytes)
-    return MoveLayer(op.name, (source,), target, Window(), Clamp(0), tiles, params, 0, sources, channels=channels)
+    return MoveLayer(op.name, (source,), target, Window(), Clamp(0), tiles, params, 0, sources, every,
+                     channels=channels)

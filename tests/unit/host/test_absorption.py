@@ -29,9 +29,9 @@ def conv(name: str, source: Operand, weights: np.ndarray) -> ConvLayer:
 def move(name: str, source: Operand, channels: list[int]) -> MoveLayer:
     dense = np.zeros((len(channels), 1, 1, source.image.blocks * R), np.int8)
     dense[np.arange(len(channels)), 0, 0, channels] = 1
-    sources, tiles = own_blocks(tile_weights(dense, R))
+    sources, every, tiles = own_blocks(tile_weights(dense, R), source.image.blocks)
     return MoveLayer(name, (source,), operand(name, len(channels)), Window(), Clamp(0), tiles, PARAMS, 0, sources,
-                     channels=np.array(channels))
+                     every, channels=np.array(channels))
 
 
 def weights(outputs: int, kernel: int, inputs: int, limit: int = 128) -> np.ndarray:
@@ -43,7 +43,7 @@ def dense(layer: ConvLayer, channels: int) -> np.ndarray:
     blocks, kh, kw, count = layer.weights.shape[:4]
     found = np.zeros((blocks, kh, kw, -(-channels // R), R, R), np.int8)
     for block, first in enumerate(layer.sources):
-        found[block, :, :, first:first + count] = layer.weights[block]
+        found[block, :, :, first:first + count * layer.every:layer.every] = layer.weights[block]
     return found.transpose(0, 5, 1, 2, 3, 4).reshape(blocks * R, kh, kw, -1)[..., :channels]
 
 
@@ -92,3 +92,19 @@ def test_what_others_read_or_costs_more_is_moved(why):
         reader = replace(reader, filter=object())
     layers = [moved, reader]
     assert absorb_moves(layers, {"m"} if why == "leaving" else set()) == layers
+
+
+@pytest.mark.parametrize(("used", "farthest", "expected"), [
+    ([{0, 4}, {0, 4}, {1, 5}], 6, ((0, 0, 1), 4, 2)), ([{0, 4}, {3, 5}], 6, ((0, 1), 2, 3)),
+    ([{0, 4}, {1, 5}], 1, ((0, 1), 1, 5)), ([{0, 4}, {2}], 6, ((0, 0), 2, 3)),
+    ([{1}, set(), {5}], 6, ((1, 0, 5), 1, 1))])
+def test_output_blocks_read_few_input_blocks_at_equal_distances(used, farthest, expected):
+    tiles = np.zeros((len(used), 1, 1, 6, R, R), np.int8)
+    for block, reads in enumerate(used):
+        tiles[block, 0, 0, sorted(reads)] = block + 1
+    sources, every, kept = own_blocks(tiles, farthest)
+    assert (sources, every, kept.shape[3]) == expected
+    for block, first in enumerate(sources):
+        places = first + every * np.arange(kept.shape[3])
+        np.testing.assert_array_equal(kept[block], tiles[block][:, :, places])
+        assert used[block] <= set(places.tolist())
