@@ -317,6 +317,23 @@ def _gather(c: Case) -> OperatorCase:
     return c.done({"axis": axis})
 
 
+def _tile(c: Case) -> OperatorCase:
+    shape, quant = c.shape(most=5), (c.scale(), c.zero_point())
+    counts = [c.pick(1, 3) for _ in shape]
+    c.feed(shape, *quant)
+    c.integers(counts)
+    c.result([count * size for count, size in zip(counts, shape, strict=True)], *quant)
+    return c.done()
+
+
+def _reverse(c: Case) -> OperatorCase:
+    shape, quant = c.shape(), (c.scale(), c.zero_point())
+    c.feed(shape, *quant)
+    c.integers([axis for axis in range(len(shape)) if c.chance()] or [len(shape) - 1])
+    c.result(shape, *quant)
+    return c.done()
+
+
 def _mirror_pad(c: Case) -> OperatorCase:
     shape, quant, mode = c.shape(c.pick(1, 4)), (c.scale(), c.zero_point()), c.pick(0, 1)
     pairs = [[c.pick(0, size - 1 + mode), c.pick(0, size - 1 + mode)] for size in shape]
@@ -335,12 +352,12 @@ def _broadcast_to(c: Case) -> OperatorCase:
 
 
 MAKERS: dict[str, Callable[[Case], OperatorCase]] = {
-    **dict.fromkeys(("ABS", "ELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6", "SOFTMAX",
-                     "TANH"), _unary),
+    **dict.fromkeys(("ABS", "ELU", "EXP", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "QUANTIZE", "RELU", "RELU6",
+                     "RELU_N1_TO_1", "SOFTMAX", "TANH"), _unary),
     **dict.fromkeys(("ADD", "MAXIMUM", "MINIMUM", "MUL", "PRELU", "SUB"), _broadcast),
     **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _conv),
     **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _pool),
-    **dict.fromkeys(("MEAN", "REDUCE_MAX", "SUM"), _reduction),
+    **dict.fromkeys(("MEAN", "REDUCE_MAX", "REDUCE_MIN", "SUM"), _reduction),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
     **dict.fromkeys(("PAD", "PADV2"), _pad),
     **dict.fromkeys(("EXPAND_DIMS", "RESHAPE", "SQUEEZE"), _reshape),
@@ -356,6 +373,8 @@ MAKERS: dict[str, Callable[[Case], OperatorCase]] = {
     "FULLY_CONNECTED": _fully_connected,
     "GATHER": _gather,
     "MIRROR_PAD": _mirror_pad,
+    "REVERSE_V2": _reverse,
+    "TILE": _tile,
     "TRANSPOSE": _transpose,
     "TRANSPOSE_CONV": _transpose_conv,
 }
