@@ -8,7 +8,7 @@ each layer, and a convolution over an image of more pixels than the array has ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -41,18 +41,33 @@ def batched(graph: Graph, samples: int) -> Graph:
     tensors = {name: tensor if tensor.data is not None
                else replace(tensor, shape=(tensor.shape[0] * samples, *tensor.shape[1:]))
                for name, tensor in graph.tensors.items()}
-    ops = []
-    for op in graph.ops:
-        if op.kind == "CONV_2D":
-            weights = _matrix(graph.tensors[op.inputs[1]])
-            tensors[weights.name] = weights
-            op = Op("FULLY_CONNECTED", op.name, (op.inputs[0], weights.name, *op.inputs[2:]), op.outputs,
-                    {"activation": op.attrs["activation"], "keep_dims": True})
-        if op.kind == "SLICE":
-            rows, *size = op.attrs["size"]
-            op = replace(op, attrs={**op.attrs, "size": (rows * samples, *size)})
-        ops.append(op)
+    ops = [each for op in graph.ops for each in _for_samples(op, tensors, samples)]
     return replace(graph, tensors=tensors).with_ops(ops)
+
+
+def _for_samples(op: Op, tensors: dict[str, Tensor], samples: int) -> Iterator[Op]:
+    """Yield `op` for several samples, and what it needs before; adds to `tensors`, whose shapes are those of all."""
+    if op.kind == "CONV_2D":
+        weights = tensors[op.inputs[1]]
+        assert weights.data is not None, "the verifier requires constant weights"
+        shape = weights.shape[0], weights.shape[3]
+        matrix = replace(weights, name=f"{weights.name} as a matrix", shape=shape, data=weights.data.reshape(shape))
+        tensors[matrix.name] = matrix
+        yield Op("FULLY_CONNECTED", op.name, (op.inputs[0], matrix.name, *op.inputs[2:]), op.outputs,
+                 {"activation": op.attrs["activation"], "keep_dims": True})
+    elif op.kind == "FULLY_CONNECTED" and not op.attrs["keep_dims"]:
+        x, rows = tensors[op.inputs[0]], tensors[op.outputs[0]].shape[0]
+        flat = replace(x, name=f"{x.name} in rows for {op.name}", shape=(rows, x.size // rows))
+        if x.shape != flat.shape:  # the host does it for inputs; on chip bytes would move
+            tensors[flat.name] = flat
+            yield Op("RESHAPE", flat.name, (x.name,), (flat.name,))
+            op = replace(op, inputs=(flat.name, *op.inputs[1:]))
+        yield op
+    elif op.kind == "SLICE":
+        rows, *size = op.attrs["size"]
+        yield replace(op, attrs={**op.attrs, "size": (rows * samples, *size)})
+    else:
+        yield op
 
 
 def split(graph: Graph) -> Parts | None:
@@ -135,13 +150,6 @@ def _slice(graph: Graph, op: Op) -> str | None:
 
 def _softmax(graph: Graph, op: Op) -> str | None:
     return None if len(graph.result(op).shape) > 1 else "it works across axis 0"
-
-
-def _matrix(tensor: Tensor) -> Tensor:
-    """Return the weights of a convolution of single pixels as those of FULLY_CONNECTED."""
-    assert tensor.data is not None, "the verifier requires constant weights"
-    shape = tensor.shape[0], tensor.shape[3]
-    return replace(tensor, name=f"{tensor.name} as a matrix", shape=shape, data=tensor.data.reshape(shape))
 
 
 _WEIGHTED = ("FULLY_CONNECTED", "CONV_2D")

@@ -9,7 +9,7 @@ from ...hw.config import AcceleratorConfig
 from ..batching import Parts, batched, split
 from ..compiler import compile_graph
 from ..errors import ProgramError
-from ..program import Program
+from ..program import HwStep, Program
 from ..stats import layer_stats, least_cycles
 from .executor import BatchExecutor, Loader
 
@@ -63,7 +63,8 @@ class Batches:
             tail = compile_graph(batched(self._parts.tail, size), self._config)
         except ProgramError:  # more DRAM than addresses reach
             return None
-        gain = size * part - _RUN_CYCLES - least_cycles(layer_stats(tail), self._config)
+        runs = sum(isinstance(step, HwStep) for step in tail.steps)
+        gain = size * part - runs * _RUN_CYCLES - least_cycles(layer_stats(tail), self._config)
         programs = [tail] if head is None else [head, tail]
         if gain < least or not all(self._runs_alike(program) for program in programs):
             return None
@@ -91,6 +92,7 @@ class Batches:
         return least_cycles(stats, self._config), least_cycles(shared, self._config)
 
     def _runs_alike(self, program: Program) -> bool:
-        """Tell whether each operator runs where it does for a single sample; the CPU reshapes at no cost."""
+        """Tell whether each operator runs where it does for a single sample; the host reshapes at no cost."""
         units = {layer.name: layer.unit for layer in self._program.layers}
-        return all(units.get(layer.name) == layer.unit or layer.kind == "RESHAPE" for layer in program.layers)
+        return all(units.get(layer.name) == layer.unit or (layer.kind, layer.unit) == ("RESHAPE", "cpu")
+                   for layer in program.layers)

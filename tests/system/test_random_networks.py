@@ -12,7 +12,7 @@ from systolith.host.devices.golden import execute_batch
 from systolith.host.frontends.tflite import read_tflite
 from systolith.host.graph import Graph
 from systolith.host.program import HwStep, Program
-from systolith.host.runtime import Session
+from systolith.host.runtime import Session, batches
 from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.sim.machine import Machine
 from systolith.sim.races import find_races
@@ -89,6 +89,21 @@ def test_the_networks_have_every_operator_and_the_cores_every_width() -> None:
 def test_presets_and_random_cores(seed: int) -> None:
     preset = PRESETS[("tiny", "ulx3s", "edge")[seed % 3]]
     check_device(random_network(seed), "sim", preset, random_config(seed))
+
+
+def test_batches_of_all_that_can_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_LEAST_GAIN", -1e9)  # even where it saves nothing
+    sizes = []
+    for seed in range(4 * QUICK):
+        network = random_network(seed)
+        graph, inputs, outputs = expected(network)
+        with Session(graph, "sim", config=random_config(seed), batch=SAMPLES) as session:
+            found = session.run(inputs)
+            assert session.last_report is not None
+            sizes.append(session.last_report.batch)
+        for name, values in outputs.items():
+            np.testing.assert_array_equal(found[name], values, err_msg=str(network))
+    assert sizes.count(SAMPLES) > QUICK // 2
 
 
 @pytest.mark.slow

@@ -42,6 +42,11 @@ def convolution_and_dense() -> Graph:
                  [op("CONV_2D", "x w", "a", **CONV), op("RESHAPE", "a", "f"), op("FULLY_CONNECTED", "f v", "y", **FC)])
 
 
+def flattening() -> Graph:
+    """x [1, 4, 4, 6], of which a dense layer makes 96 features, -> y [1, 60]."""
+    return graph([act("x", 1, 4, 4, 6), const("w", 60, 96), act("y", 1, 60)], [op("FULLY_CONNECTED", "x w", "y", **FC)])
+
+
 def two_towers() -> Graph:
     """x [1, 64] -> 48, twice; joined to 96 -> 24, of which y takes 16."""
     return graph([act("x", 1, 64), const("w", 48, 64), const("ww", 48, 64), act("a", 1, 48), act("b", 1, 48),
@@ -64,8 +69,8 @@ def run(network: Graph, count: int, device: str, batch: int | None) -> tuple[np.
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("network", [dense(), dense(2), two_towers(), convolution_and_dense()],
-                         ids=["dense", "rows", "towers", "convolution"])
+@pytest.mark.parametrize("network", [dense(), dense(2), two_towers(), flattening(), convolution_and_dense()],
+                         ids=["dense", "rows", "towers", "flattening", "convolution"])
 def test_a_batch_and_the_rest_of_the_samples_give_the_bytes_of_golden(network: Graph, device: str) -> None:
     expected, _ = run(network, 5, "golden", None)
     single, alone = run(network, 5, device, 1)
