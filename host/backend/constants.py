@@ -69,7 +69,8 @@ class ConvConstants:
     Attributes:
         group: output blocks that one COMPUTE may cover.
         joined: output blocks that one REQUANT may cover behind several COMPUTEs.
-        passes: sub-kernels of each output block; more than one when its weights exceed half the weight buffer.
+        passes: sub-kernels of each output block; more than one when its weights exceed a half or quarter of the weight
+            buffer.
         weight_words: words of all weights.
         block_words: words of the weights of an output block.
         param_group: output blocks whose parameters share one load.
@@ -87,16 +88,19 @@ class ConvConstants:
                  starts: bool = False, ends: bool = False) -> None:
         self._rows = config.rows
         blocks, kh, kw, inputs = layer.weights.shape[:4]
-        self.passes = sub_kernels(kh, kw, inputs, min(config.wgt_words // 2, MAX_RUN) // config.rows)
+        # Where the array takes no longer than the loads, they must not wait until it is done with half of the buffer.
+        dense = pixels <= config.rows
+        part = min(config.wgt_words // (4 if dense else 2), MAX_RUN)
+        self.passes = sub_kernels(kh, kw, inputs, part // config.rows)
         self.block_words = kh * kw * inputs * config.rows
         self.weight_words = blocks * self.block_words
-        most = config.wgt_words // 2 // self.block_words if len(self.passes) == 1 else 1
+        most = part // self.block_words if len(self.passes) == 1 else 1
         cycles = self.passes[0].tiles * pass_cycles(config, pixels)
         self.group = max(1, min(most, _GROUP_PIXELS // pixels, _GROUP_CYCLES // cycles, blocks))
         self.joined = min(_REQUANT_BLOCKS, _GROUP_PIXELS // pixels)
         shared = _GROUP_WORDS // self.block_words // self.group * self.group
         size = self.group if starts else max(self.group, min(shared, most))
-        if ends and pixels <= config.rows:
+        if ends and dense:
             self._firsts = _tapered(blocks, size, self.block_words)
         else:
             self._firsts = [*range(0, blocks, size)]

@@ -164,15 +164,16 @@ def test_sub_kernels_cover_every_tile_once(most):
 
 @pytest.mark.parametrize("wgt_kib", [1, 2, 4, 64])
 @pytest.mark.parametrize("taps", [1, 3, 5])
-def test_no_load_of_weights_exceeds_half_the_weight_buffer(wgt_kib, taps):
+@pytest.mark.parametrize(("pixels", "parts"), [(17, 2), (16, 4)])
+def test_a_load_of_weights_takes_half_the_buffer_or_a_quarter_where_loads_are_all(wgt_kib, taps, pixels, parts):
     config = replace(AcceleratorConfig.preset("edge"), wgt_kib=wgt_kib)
     rows, outputs, image = config.rows, 7, Image(4, 4, 1)
     wide = ConvLayer("y", (Operand("x", image),), Operand("y", Image(4, 4, outputs)), Window(1, taps), Clamp(0),
                      np.zeros((outputs, 1, taps, 1, rows, rows), np.int8), np.zeros((outputs, 9, rows), np.uint8),
                      fill=0, sources=(0,) * outputs)
-    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=16)
+    constants = ConvConstants(wide, config, ConstantPool(rows), pixels=pixels)
     loads = [constants.weights(block, number)[2] for block in range(outputs) for number in range(len(constants.passes))]
-    assert max(loads) <= config.wgt_words // 2
+    assert max(loads) <= config.wgt_words // parts
 
 
 @pytest.mark.parametrize("ends", [False, True])
