@@ -152,10 +152,10 @@ class Maker:
             return self.joined(x, other)
         choices: list[tuple[float, Callable[[Act], Act | None]]] = [
             (1, self.quantize), (0.5, self.softmax), (0.7, self.reshape), (1.5, self.fully_connected),
-            (2, self.unary), (1, self.shifted), (0.7, self.slice)]
+            (2, self.unary), (1, self.shifted), (0.7, self.slice), (0.7, self.part)]
         if len(x.shape) == IMAGE:
             choices += [(6, self.conv), (3, self.depthwise), (1.5, self.pool), (1, self.pad), (0.7, self.mean),
-                        (0.8, self.resize), (0.8, self.transpose_conv), (0.3, self.transpose)]
+                        (0.8, self.resize), (0.8, self.transpose_conv), (0.3, self.transpose), (0.5, self.shuffle)]
         weights = np.array([weight for weight, _ in choices])
         return choices[self.rng.choice(len(choices), p=weights / weights.sum())][1](x)
 
@@ -242,6 +242,8 @@ class Maker:
         outputs = groups * self.pick(1, max(1, MAX_CHANNELS // groups))
         if groups == 1 and self.chance(0.3):
             outputs = channels  # so that a residual branch can end in an ADD
+        elif groups == 1 and self.chance(0.3):
+            outputs = 16 * self.pick(1, 2)  # whole channel blocks, which joins and splits can place
         if window is None:
             return None
         shape = (1, *window.out, outputs)
@@ -349,6 +351,32 @@ class Maker:
         operands = [x.index, self.constant(np.array(begin, np.int32)), self.constant(np.array(size, np.int32))]
         return self.done("SLICE", operands, y, None, x)
 
+    def part(self, x: Act) -> Act:
+        """Append a STRIDED_SLICE along one axis, of channels mostly at whole blocks."""
+        axis = self.pick(0, len(x.shape) - 1)
+        begin, stride = self.pick(0, x.shape[axis] - 1), self.pick(1, 3)
+        if axis == len(x.shape) - 1 and self.chance(0.7):
+            begin, stride = begin // 4 * 4, 1
+        ends = [begin if i == axis else 0 for i in range(len(x.shape))], list(x.shape)
+        strides = [stride if i == axis else 1 for i in range(len(x.shape))]
+        shape = [len(range(*ends_and_stride)) for ends_and_stride in zip(*ends, strides, strict=True)]
+        operands = [self.constant(np.array(values, np.int32)) for values in (*ends, strides)]
+        return self.done("STRIDED_SLICE", [x.index, *operands], self.act(shape, x.scale, x.zero_point), {}, x)
+
+    def shuffle(self, x: Act) -> Act | None:
+        """Append a shuffle of the channels in groups."""
+        *image, channels = x.shape
+        groups = [g for g in range(2, channels) if channels % g == 0]
+        if not groups:
+            return None
+        group = int(self.rng.choice(groups))
+        shapes = (*image, group, channels // group), (*image, channels // group, group), x.shape
+        for kind, shape, operand in (("RESHAPE", shapes[0], shapes[0]), ("TRANSPOSE", shapes[1], (0, 1, 2, 4, 3)),
+                                     ("RESHAPE", shapes[2], shapes[2])):
+            y = self.act(shape, x.scale, x.zero_point)
+            x = self.done(kind, [x.index, self.constant(np.array(operand, np.int32))], y, None, x)
+        return x
+
     def transpose(self, x: Act) -> Act | None:
         if max(x.shape) > MAX_CHANNELS:
             return None
@@ -357,7 +385,8 @@ class Maker:
         return self.done("TRANSPOSE", [x.index, self.constant(np.array(perm, np.int32))], y, None, x)
 
     def resize(self, x: Act, size: tuple[int, int] | None = None) -> Act | None:
-        size = size or self.pair(1, PADDED)
+        if size is None:
+            size = (2 * x.shape[1], 2 * x.shape[2]) if self.chance(0.4) else self.pair(1, PADDED)
         shape = (x.shape[0], *size, x.shape[3])
         if size[0] * size[1] * x.shape[3] > MAX_ELEMENTS:
             return None

@@ -87,7 +87,7 @@ def lower_depthwise(graph: Graph, op: Op, x: Operand, y: Operand,
         return (_multiplied(graph, op, weights, x, y, word_bytes),)
     window, sums = _window(op, weights.shape[:2], y.image), _sums(weights, (0, 1))
     kernel, phases = filter_of(window.kh, window.kw, config.fir_rows), undilated(window, x, y)
-    dense = window.kh * window.kw * max(y.image.plane, word_bytes)
+    dense = window.kh * window.kw * y.image.blocks * max(y.image.plane, word_bytes)
     if kernel and phases and (len(phases) == 1 or _filter_cycles(kernel, phases, word_bytes) < dense):
         tiles = filter_weights(kernel, weights, word_bytes)
     else:
@@ -108,9 +108,10 @@ def _multiplied(graph: Graph, op: Op, weights: Int8s, x: Operand, y: Operand, wo
 
 
 def _filter_cycles(kernel: Filter, phases: Sequence[Phase], word_bytes: int) -> int:
-    """Return about how many cycles the filter mode takes per channel block."""
-    return sum(max(kernel.passes * walk(kernel, part.window, part.y.image.rect, part.x.image).words, word_bytes)
-               + _PHASE_CYCLES for part in phases)
+    """Return about how many cycles the filter mode takes."""
+    words = [walk(kernel, part.window, part.y.image.rect, part.x.image).words for part in phases]
+    blocks = phases[0].y.image.blocks
+    return sum(blocks * max(kernel.passes * count, word_bytes) + _PHASE_CYCLES for count in words)
 
 
 def lower_transpose_conv(graph: Graph, op: Op, x: Operand, y: Operand, word_bytes: int) -> tuple[ConvLayer, ...]:

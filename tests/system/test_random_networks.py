@@ -81,7 +81,7 @@ def test_the_networks_have_every_operator_and_the_cores_every_width() -> None:
                      "FULLY_CONNECTED", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN",
                      "MINIMUM", "MUL", "PAD",
                      "QUANTIZE", "RELU", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX",
-                     "SUB", "TANH", "TRANSPOSE", "TRANSPOSE_CONV"}
+                     "STRIDED_SLICE", "SUB", "TANH", "TRANSPOSE", "TRANSPOSE_CONV"}
     assert {random_config(seed).rows for seed in range(50)} == {2, 4, 8, 16}
 
 
