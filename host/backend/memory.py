@@ -55,6 +55,10 @@ class MemoryPlan:
     layers: tuple[LayerPlan, ...]
 
 
+# Bands found for a layer, by its place in the order, the operands that stream and the share of the buffer.
+_Cuts = dict[tuple[int, tuple[int, ...], float], Bands | None]
+
+
 class _Full(Exception):
     """No room at `time`; `live` are the tensors that could be streamed instead."""
 
@@ -70,11 +74,12 @@ def plan_memory(layers: Sequence[Layer], storages: Mapping[str, Storage], config
         Unplaceable: a layer does not fit even when everything streams.
     """
     streamed: set[str] = set()
+    cuts: _Cuts = {}
     while True:
         # Leaving alone what was freed a moment ago costs space; rather reuse it than stream.
         for recent in (_RECENT, 0):
             try:
-                return _Planner(layers, storages, config, streamed, recent).plan()
+                return _Planner(layers, storages, config, streamed, recent, cuts).plan()
             except _Full as problem:
                 full = problem
         if not full.live:
@@ -87,8 +92,8 @@ class _Planner:
     """One attempt with a given set of streamed tensors."""
 
     def __init__(self, layers: Sequence[Layer], storages: Mapping[str, Storage], config: AcceleratorConfig,
-                 streamed: set[str], recent: int) -> None:
-        self.recent = recent
+                 streamed: set[str], recent: int, cuts: _Cuts) -> None:
+        self.recent, self.cuts = recent, cuts
         self.freed: list[tuple[int, int, int]] = []  # when, and words [low, high)
         self.layers, self.storages, self.config, self.streamed = layers, storages, config, streamed
         self.last_use = {operand.storage: time for time, layer in enumerate(layers)
@@ -147,7 +152,10 @@ class _Planner:
             return LayerPlan(whole(layer))
         tried: list[Bands] = []
         for share in _BUDGETS:
-            bands = plan_bands(layer, streamed, int(self.config.act_words * share))
+            key = time, tuple(streamed), share
+            if key not in self.cuts:
+                self.cuts[key] = plan_bands(layer, streamed, int(self.config.act_words * share), self.config)
+            bands = self.cuts[key]
             if bands is not None and bands not in tried:
                 tried.append(bands)
                 slots = self._place_slots(layer, bands)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
-from .layers import ConvLayer, Layer
+from ...hw.config import AcceleratorConfig
+from .cost import Cut
+from .layers import Layer
 from .layout import Rect
-
-# Fewest pixels of a band of a convolution for which all its output blocks are kept at once.
-_LEAST_PIXELS = 64
 
 
 class Band(NamedTuple):
@@ -55,60 +56,38 @@ def whole(layer: Layer) -> Bands:
     return Bands((Band(layer.output.image.rect, 0, layer.output.image.blocks),))
 
 
-def plan_bands(layer: Layer, streamed: Sequence[int], budget: int) -> Bands | None:
-    """Return bands whose streamed operands take at most `budget` words on chip, or None when there are none.
+def plan_bands(layer: Layer, streamed: Sequence[int], budget: int, config: AcceleratorConfig) -> Bands | None:
+    """Return the cheapest bands whose streamed operands take at most `budget` words on chip, or None without any.
 
-    `streamed` are positions of operands as in `Bands.words`. Double buffering is preferred, then bands of whole
-    planes, then of whole rows, then of as many channel blocks as possible.
+    `streamed` are positions of operands as in `Bands.words`.
     """
     image = layer.output.image
-    # A convolution reads every input block for each pixel: splitting its output blocks does not split its input.
-    splits_input = not isinstance(layer, ConvLayer) or layer.blockwise
-    blocks = _pieces(image.blocks)
-    shapes = [(image.h, image.w, count) for count in blocks]
-    if layer.splits_rows:
-        shapes += [(rows, image.w, count) for rows in _pieces(image.h)
-                   for count in (blocks[-1:] if splits_input else _sensible(blocks, rows * image.w))]
+    heights = _pieces(image.h) if layer.splits_rows else [image.h]
+    shapes = [(height, image.w) for height in heights]
     if layer.splits_columns:
-        height = 1 if layer.splits_rows else image.h
-        shapes += [(height, width, count) for width in _pieces(image.w)
-                   for count in (blocks[-1:] if splits_input else _sensible(blocks, width))]
-    for slots in (2, 1):
-        for height, width, count in shapes:
-            bands = _bands(layer, streamed, height, width, count, slots, budget)
-            if bands is not None:
-                return bands
-    return None
+        shapes += [(heights[-1], width) for width in _pieces(image.w)[1:]]
+    ranges = [split(0, image.blocks, count) for count in _pieces(image.blocks)]
+    best, lowest = None, math.inf
+    for height, width in shapes:
+        rows, columns = split(0, image.h, height), split(0, image.w, width)
+        cut = Cut(layer, rows, columns, streamed, config)
+        for blocks in ranges:
+            words = cut.words(blocks)
+            orders = (False, True) if cut.rects > 1 and len(blocks) > 1 else (False,)
+            for slots, outside in product((2, 1), orders):
+                if slots > cut.rects * len(blocks) or slots * sum(words.values()) > budget:
+                    continue
+                cycles = cut.cycles(blocks, outside, slots)
+                if cycles < lowest:
+                    best, lowest = (rows, columns, blocks, outside, slots, words), cycles
+    if best is None:
+        return None
+    rows, columns, blocks, outside, slots, words = best
+    rects = [Rect(*y, *x) for y in rows for x in columns]
+    pairs = ((rect, span) for span in blocks for rect in rects) if outside else product(rects, blocks)
+    return Bands(tuple(Band(rect, first, end - first) for rect, (first, end) in pairs), slots, tuple(words.items()))
 
 
 def _pieces(size: int) -> list[int]:
     """Return the distinct sizes of equal pieces of `size`, largest first."""
     return sorted({-(-size // count) for count in range(1, size + 1)}, reverse=True)
-
-
-def _sensible(blocks: list[int], pixels: int) -> list[int]:
-    return blocks if pixels <= _LEAST_PIXELS else blocks[:1]
-
-
-def _bands(layer: Layer, streamed: Sequence[int], rows: int, columns: int, count: int, slots: int,
-           budget: int) -> Bands | None:
-    """Return bands of these sizes, or None when they take more than `budget` words."""
-    image = layer.output.image
-    ys, xs, ranges = split(0, image.h, rows), split(0, image.w, columns), split(0, image.blocks, count)
-    needed = {k: _most_pixels(layer, k, ys, xs) * max(layer.blocks(k, first, end - first)[1] for first, end in ranges)
-              for k in streamed}
-    slots = min(slots, len(ys) * len(xs) * len(ranges))
-    if slots * sum(needed.values()) > budget:
-        return None
-    parts = tuple(Band(Rect(*y, *x), first, end - first) for y in ys for x in xs for first, end in ranges)
-    return Bands(parts, slots, tuple(needed.items()))
-
-
-def _most_pixels(layer: Layer, position: int, ys: Sequence[tuple[int, int]], xs: Sequence[tuple[int, int]]) -> int:
-    """Return the most pixels of an operand that one of the rectangles `ys` x `xs` of the output needs.
-
-    Height and width of what is needed follow each from one side of the rectangle: no need to look at every pair.
-    """
-    corners = [Rect(*y, *xs[0]) for y in ys] + [Rect(*ys[0], *x) for x in xs]
-    needs = [layer.needs(position, corner) for corner in corners]
-    return max(0, *(rect.h for rect in needs)) * max(0, *(rect.w for rect in needs))

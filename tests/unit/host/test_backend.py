@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from systolith.host.backend.constants import ConstantPool, ConvConstants, sub_kernels
+from systolith.host.backend.cost import Cut
 from systolith.host.backend.dependencies import DRAM_GRANULE, Tracker, bank_mask, tokens
 from systolith.host.backend.fusion import fuse_elements
 from systolith.host.backend.gather import gathered
@@ -27,7 +28,7 @@ from systolith.host.backend.layout import Gather, Image, Rect, View, pack, unpac
 from systolith.host.backend.memory import Unplaceable, plan_memory
 from systolith.host.backend.rings import Ring
 from systolith.host.backend.schedule import advance, order_layers
-from systolith.host.backend.tiling import Band, plan_bands, split, tiles
+from systolith.host.backend.tiling import plan_bands, split, tiles
 from systolith.host.backend.transfers import Transfers
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import Opcode
@@ -195,7 +196,7 @@ def test_the_last_weights_of_a_step_come_in_small_chunks(ends):
 @pytest.mark.parametrize("budget", [20, 100, 200, 400, 800])
 def test_bands_stay_within_their_budget_and_cover_the_output(budget):
     wide = layer("y", "x", Image(9, 20, 2), Window(3, 3, 1, 1, 1, 1, 1, 1))
-    bands = plan_bands(wide, [0, -1], budget)
+    bands = plan_bands(wide, [0, -1], budget, TINY)
     if bands is None:
         assert budget < 50
         return
@@ -207,25 +208,55 @@ def test_bands_stay_within_their_budget_and_cover_the_output(budget):
     assert words == sorted((y, x, b) for y in range(9) for x in range(20) for b in range(2))
 
 
-@pytest.mark.parametrize(("budget", "band"), [
-    (320, Band(Rect(0, 8, 0, 20), 0, 1)), (160, Band(Rect(0, 4, 0, 20), 0, 1)), (12, Band(Rect(0, 1, 0, 5), 0, 1))])
-def test_whole_planes_then_whole_rows_and_two_slots_are_preferred(budget, band):
-    bands = plan_bands(layer("y", "x", Image(8, 20, 3)), [0], budget)
-    assert bands is not None and bands.slots == 2 and bands.parts[0] == band
+def moved(layer, bands) -> int:
+    """Return the words of streamed operands that the bands move; a band keeps what it shares with the one before."""
+    total = 0
+    for position, _ in bands.words:
+        keys = [(layer.needs(position, part.rect), layer.blocks(position, part.first, part.blocks))
+                for part in bands.parts]
+        total += sum(rect.pixels * count for (rect, (_, count)), before in zip(keys, [None, *keys], strict=False)
+                     if (rect, (_, count)) != before)
+    return total
 
 
-def test_a_convolution_keeps_its_input_blocks_together():
-    image, rows = Image(8, 8, 4), 4
-    conv = ConvLayer("y", (Operand("x", image),), Operand("y", image), Window(3, 3, top=1, left=1), Clamp(0),
-                     np.zeros((4, 3, 3, 4, rows, rows), np.int8), np.zeros((4, 9, rows), np.uint8), fill=0,
-                     sources=(0,) * 4)
-    by_output = plan_bands(conv, [-1], 128)
-    assert by_output is not None and by_output.parts[0] == Band(Rect(0, 8, 0, 8), 0, 1)
-    by_row = plan_bands(conv, [0], 255)
-    assert by_row is not None and by_row.parts[0] == Band(Rect(0, 1, 0, 8), 0, 4)
-    depthwise = replace(conv, weights=conv.weights[:, :, :, :1], sources=(0, 1, 2, 3))
-    by_plane = plan_bands(depthwise, [0, -1], 256)
-    assert by_plane is not None and by_plane.parts[0] == Band(Rect(0, 8, 0, 8), 0, 1)
+@pytest.mark.parametrize("budget", [40, 100, 200, 400, 800])
+def test_estimated_transfers_are_those_of_the_bands(budget):
+    wide = layer("y", "x", Image(9, 20, 2), Window(3, 3, 1, 1, 1, 1, 1, 1))
+    slow = replace(TINY, dram_bandwidth=1)  # four cycles per word, more than any work
+    bands = plan_bands(wide, [0, -1], budget, slow)
+    rows, columns = (sorted({(part.rect[i], part.rect[i + 1]) for part in bands.parts}) for i in (0, 2))
+    blocks = sorted({(part.first, part.first + part.blocks) for part in bands.parts})
+    cut = Cut(wide, rows, columns, [0, -1], slow)
+    assert len(bands.parts) == cut.rects * len(blocks)
+    outside = len(bands.parts) > 1 and bands.parts[0].first == bands.parts[1].first
+    faster = replace(TINY, dram_bandwidth=2)
+    apart = cut.cycles(blocks, outside, 1) - Cut(wide, rows, columns, [0, -1], faster).cycles(blocks, outside, 1)
+    assert apart == (4 - 2) * moved(wide, bands)
+
+
+def convolution(image: Image, outputs: int, rows: int) -> ConvLayer:
+    weights = np.zeros((outputs, 3, 3, image.blocks, rows, rows), np.int8)
+    return ConvLayer("y", (Operand("x", image),), Operand("y", image._replace(blocks=outputs)),
+                     Window(3, 3, top=1, left=1), Clamp(0), weights, np.zeros((outputs, 9, rows), np.uint8), fill=0,
+                     sources=(0,) * outputs)
+
+
+def test_weights_that_do_not_fit_are_loaded_once_and_the_image_again():
+    conv = convolution(Image(16, 16, 4), 64, 4)  # 9,216 words of weights; the weight buffer of `tiny` has 4,096
+    bands = plan_bands(conv, [0], 512, TINY)
+    firsts = [part.first for part in bands.parts]
+    assert len({part.rect for part in bands.parts}) > 1 and firsts == sorted(firsts) and len(set(firsts)) > 1
+
+
+def test_weights_that_fit_stay_and_the_image_is_loaded_once():
+    conv = convolution(Image(32, 32, 4), 4, 4)
+    bands = plan_bands(conv, [0], 1024, TINY)
+    rects = [part.rect for part in bands.parts]
+    assert len(set(rects)) == len(rects) and {part.blocks for part in bands.parts} == {4}
+
+
+def test_transfers_are_hidden_behind_work_where_two_slots_fit():
+    assert plan_bands(convolution(Image(16, 16, 2), 2, 4), [0, -1], 512, TINY).slots == 2
 
 
 def storages(layers: list[Layer], words: int) -> dict[str, Storage]:
