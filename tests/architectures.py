@@ -156,7 +156,7 @@ def activations(net: Net) -> list[Act]:
     """Activations as other frameworks write them: SiLU and hard swish in parts, normalisation behind a convolution."""
     x = net.silu(net.convolution(net.input(18, 18, 3), 16, stride=2))
     y = net.shifted(net.shifted(net.convolution(x, 16), "MUL", [16]), "ADD", [16])
-    x = net.binary("SUB", x, net.unary(y, "LEAKY_RELU"))
+    x = net.prelu(net.binary("SUB", x, net.unary(y, "LEAKY_RELU")))
     y = net.shifted(net.convolution(x, 20, 1), "ADD", [1])
     gate = net.done("RELU6", [y.index], net.act(y.shape, y.scale, y.zero_point), None, y)
     x = net.shifted(net.binary("MUL", y, gate), "MUL", [1])

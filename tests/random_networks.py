@@ -152,7 +152,7 @@ class Maker:
             return self.joined(x, other)
         choices: list[tuple[float, Callable[[Act], Act | None]]] = [
             (1, self.quantize), (0.5, self.softmax), (0.7, self.reshape), (1.5, self.fully_connected),
-            (2, self.unary), (1, self.shifted), (0.7, self.slice), (0.7, self.part)]
+            (2, self.unary), (1, self.shifted), (0.4, self.prelu), (0.7, self.slice), (0.7, self.part)]
         if len(x.shape) == IMAGE:
             choices += [(6, self.conv), (3, self.depthwise), (1.5, self.pool), (1, self.pad), (0.7, self.mean),
                         (0.8, self.resize), (0.8, self.transpose_conv), (0.3, self.transpose), (0.5, self.shuffle)]
@@ -320,6 +320,14 @@ class Maker:
         y = self.act(x.shape, x.scale, x.zero_point) if extreme else self.act(
             x.shape, wanted * np.exp(self.rng.uniform(-0.5, 1)))
         return self.done(kind, operands, y, None if extreme else {"activation": self.activation()}, x)
+
+    def prelu(self, x: Act) -> Act:
+        """Append a PRELU with one slope per channel, or one for all."""
+        channels = x.shape[-1] if self.chance(0.7) else 1
+        slopes = self.rng.integers(-128, 128, (1,) * (len(x.shape) - 2) + (channels,)).astype(np.int8)
+        alpha = self.b.tensor(f"t{self.count()}", slopes.shape, "int8", self.scale() / 10, self.pick(-128, 127), slopes)
+        y = self.act(x.shape, x.scale * np.exp(self.rng.uniform(-0.5, 0.5)))
+        return self.done("PRELU", [x.index, alpha], y, None, x)
 
     def silu(self, x: Act) -> Act:
         return self.binary("MUL", x, self.unary(x, "LOGISTIC"))

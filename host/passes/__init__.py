@@ -13,13 +13,14 @@ from .gather_channels import gather_channels
 from .remove_copies import remove_copies
 from .remove_reshapes import remove_reshapes
 from .remove_unused import remove_unused
+from .split_prelu import split_prelu
 from .symmetric_weights import symmetric_weights
 
 __all__ = ["DEFAULT_PASSES", "fuse_dilation", "fuse_pad", "fuse_tables", "gather_channels", "remove_copies",
-           "remove_reshapes", "remove_unused", "run_passes", "symmetric_weights"]
+           "remove_reshapes", "remove_unused", "run_passes", "split_prelu", "symmetric_weights"]
 
 DEFAULT_PASSES: tuple[Pass, ...] = (remove_unused, remove_copies, remove_reshapes, gather_channels, fuse_dilation,
-                                    fuse_pad, symmetric_weights, fuse_tables)
+                                    fuse_pad, symmetric_weights, split_prelu, fuse_tables)
 """What the compiler runs on every graph, in this order."""
 
 

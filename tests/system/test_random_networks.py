@@ -79,9 +79,9 @@ def test_the_networks_have_every_operator_and_the_cores_every_width() -> None:
     kinds = {layer.split()[0] for seed in range(200) for layer in random_network(seed).layers}
     assert kinds == {"ABS", "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "ELU",
                      "FULLY_CONNECTED", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN",
-                     "MINIMUM", "MUL", "PAD",
-                     "QUANTIZE", "RELU", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX",
-                     "STRIDED_SLICE", "SUB", "TANH", "TRANSPOSE", "TRANSPOSE_CONV"}
+                     "MINIMUM", "MUL", "PAD", "PRELU", "QUANTIZE", "RELU", "RESHAPE", "RESIZE_BILINEAR",
+                     "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX", "STRIDED_SLICE", "SUB", "TANH", "TRANSPOSE",
+                     "TRANSPOSE_CONV"}
     assert {random_config(seed).rows for seed in range(50)} == {2, 4, 8, 16}
 
 

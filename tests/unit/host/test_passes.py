@@ -19,6 +19,7 @@ from systolith.host.passes import (
     remove_reshapes,
     remove_unused,
     run_passes,
+    split_prelu,
     symmetric_weights,
 )
 from systolith.host.verify import verify
@@ -337,3 +338,21 @@ def test_a_shuffle_whose_parts_are_read_elsewhere_leaves_them():
     after = gather_channels(g)
     assert kinds(after) == ["RESHAPE", "TRANSPOSE", "GATHER"]
     assert_same_outputs(g, after)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_prelu_is_split_without_changing_a_byte(seed):
+    rng = np.random.default_rng(seed)
+    x, slope, y = (QuantParams((float(np.float32(rng.uniform(0.01, 0.3))),), (int(rng.integers(-128, 128)),))
+                   for _ in range(3))
+    data = rng.integers(-128, 128, (1, 1, 8)).astype(np.int8)
+    g = graph([act("x", 1, 16, 16, 8, quant=x), Tensor("a", data.shape, "int8", slope, data),
+               act("y", 1, 16, 16, 8, quant=y)], [op("PRELU", "x a", "y")])
+    after = split_prelu(g)
+    assert kinds(after) == ["RELU", "MINIMUM", "MUL", "ADD"]
+    assert_same_outputs(g, after)
+
+
+def test_a_prelu_of_one_slope_is_left_to_be_a_table():
+    g = graph([act("x", *SHAPE), scalar("a", 3), act("y", *SHAPE)], [op("PRELU", "x a", "y")])
+    assert kinds(split_prelu(g)) == ["PRELU"]
