@@ -30,11 +30,11 @@ class ElementEmitter:
         self._pool, self._loader, self._word, self._instructions = pool, loader, word_bytes, instructions
         self._table = b""  # what the vector unit holds
 
-    def prepare(self, layer: int, element: Element, tile: Rect, block: int, target: View) -> None:
+    def prepare(self, layer: int, element: Element, tile: Rect, block: int, target: View, *, keeps_place: bool) -> None:
         """Make the vector unit hold the table of `element`, before it writes the pixels `tile` of `target`.
 
         Reading a table takes long, so it begins before the operands are there, with a look-up of one word in place:
-        that word of `target` must not hold anything yet.
+        that word of `target` must not hold anything yet. It `keeps_place` where earlier work should come first.
         """
         if element.opcode != Opcode.TABLE or element.table == self._table:
             return
@@ -45,7 +45,8 @@ class ElementEmitter:
         place = target.address(tile.y0, tile.x0, block)
         word = Region(Space.ACT, place, place + 1)
         body = {"a": place, "dst": place, "out_h": 1, "out_w": 1, "param": local, "reload": 1}
-        self._instructions.append(Instruction(Opcode.TABLE, body, layer, [word, table], [word, _TABLE]))
+        self._instructions.append(Instruction(Opcode.TABLE, body, layer, [word, table], [word, _TABLE],
+                                              keeps_place=keeps_place))
 
     def emit(self, layer: int, element: Element, tile: Rect, blocks: tuple[int, int], sources: Sequence[View],
              target: View) -> None:

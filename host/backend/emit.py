@@ -141,5 +141,5 @@ class Emitter:
             for first in range(band.first, band.first + band.blocks, count):
                 self._arrive(layer, tile)
                 blocks = first, min(count, band.first + band.blocks - first)
-                self._elements.prepare(self._layer, layer.element, tile, first, target)
+                self._elements.prepare(self._layer, layer.element, tile, first, target, keeps_place=False)
                 self._elements.emit(self._layer, layer.element, tile, blocks, sources, target)

@@ -110,7 +110,7 @@ class ConvEmitter:
         steps = [*zip(self._numbers[1:], self._layer.steps, strict=True)]
         result, *results = [*[between] * len(steps), target]
         for number, step in steps:
-            self._elements.prepare(number, step.element, tile, first, between)
+            self._elements.prepare(number, step.element, tile, first, between, keeps_place=True)
         for group, number in product(groups, range(len(self._constants.passes))):
             self._compute(tile, group, number, inputs[0], acc + (group[0] - first) * tile.pixels)
         blocks = first, sum(count for _, count in groups)

@@ -47,6 +47,7 @@ class Instruction:
         body: fields of the opcode's layout.
         layer: index of the layer that it belongs to.
         reads, writes: regions touched; constants in DRAM, which nothing writes, are left out.
+        keeps_place: the scheduler does not move it forward.
         tensor_address: whether the `dram` field counts from the start of the tensors in DRAM instead of byte 0.
     """
 
@@ -56,6 +57,7 @@ class Instruction:
     reads: list[Region] = field(default_factory=list)
     writes: list[Region] = field(default_factory=list)
     tensor_address: bool = False
+    keeps_place: bool = False
 
     @property
     def unit(self) -> Unit:

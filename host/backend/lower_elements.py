@@ -7,17 +7,23 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ...hw.isa import Opcode
+from ...hw.isa import Opcode, PoolMode
+from ...models.ops_unary import CODES
 from ..graph import Graph, Op
 from ..quantparams import act_range, add_params, product
-from .layers import Clamp, Element, ElementLayer, Operand, Window
+from .layers import Clamp, Element, ElementLayer, Operand, PoolLayer, PoolPiece, Window
 from .limits import check_shift, check_size
 
 _HALF = (1 << 30, 0)  # the multiplier and shift of 1/2
 
 
-def lower_table(op: Op, x: Operand, y: Operand, table: npt.NDArray[np.int8]) -> ElementLayer:
+def lower_table(op: Op, x: Operand, y: Operand, table: npt.NDArray[np.int8]) -> ElementLayer | PoolLayer:
     """Lower an operator that is a function of one int8. Raises `Unfit` when the hardware cannot run it."""
+    lo, hi = int(table.min()), int(table.max())
+    if np.array_equal(table, np.clip(CODES, lo, hi)):  # a copy that clamps needs no table
+        check_size(y.image)
+        piece = PoolPiece(y.image.rect, PoolMode.MAX)
+        return PoolLayer(op.name, (x,), y, Window(), Clamp(0, lo, hi), (piece,))
     return _layer(op, [x], y, Element(Opcode.TABLE, {}, table.tobytes()))
 
 

@@ -16,8 +16,7 @@ from .layers import Layer
 
 # Operators that may overtake: enough for the branches of a residual block, few enough to keep live tensors few.
 _LOOKAHEAD = 3
-# COMPUTE and REQUANT keep their order, and so do reads of tables, which keep the vector unit busy for long; everything
-# else moves in between.
+# COMPUTE and REQUANT keep their order, everything else moves in between, unless told otherwise.
 _FIXED = (Opcode.COMPUTE, Opcode.REQUANT)
 
 
@@ -39,7 +38,7 @@ def order_layers(layers: Sequence[Layer]) -> list[Layer]:
 
 
 def advance(instructions: Sequence[Instruction], tracker: Tracker, ahead: int) -> list[Instruction]:
-    """Return `instructions` with all but COMPUTE, REQUANT and reads of tables moved up behind what they depend on.
+    """Return `instructions` with all but COMPUTE, REQUANT and what `keeps_place` moved up behind what they need.
 
     Loads keep their order and at most `ahead` of them wait in the stream before their turn, so that they cannot fill
     the load queue and block the dispatch of everything else.
@@ -47,7 +46,7 @@ def advance(instructions: Sequence[Instruction], tracker: Tracker, ahead: int) -
     position: list[int] = []  # the instruction behind which each one now stands, by its old index
     loads: list[int] = []
     for index, instruction in enumerate(instructions):
-        if instruction.opcode in _FIXED or instruction.body.get("reload"):
+        if instruction.opcode in _FIXED or instruction.keeps_place:
             place = index
         else:
             place = max(tracker.conflicts(instruction)) - 1

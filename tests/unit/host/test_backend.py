@@ -128,6 +128,12 @@ def test_loads_come_early_but_only_a_few_of_them():
     assert [each.unit.name[0] for each in found] == list("LLLCLCCC")
 
 
+def test_what_keeps_its_place_is_not_moved():
+    program = [instruction(Opcode.COMPUTE, reads=[(0, 1)]), instruction(Opcode.TABLE, writes=[(8, 9)]),
+               replace(instruction(Opcode.TABLE, writes=[(9, 10)]), keeps_place=True)]
+    assert advance(program, Tracker(SIZES), ahead=2) == [program[1], program[0], program[2]]
+
+
 POINTWISE, SMALL = Window(), Image(4, 4, 1)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from systolith.host.compiler import compile_graph, compile_model
 from systolith.host.devices.golden import execute
+from systolith.host.disasm import disassemble
 from systolith.host.frontends.tflite import read_tflite
 from systolith.host.graph import Graph, QuantParams, Tensor
 from systolith.host.program import CpuStep, HwStep, Program
@@ -16,7 +17,7 @@ from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES, Opcode, decode
 from tests.shared_data import shared_file
 
-from .graphs import act, const, graph, op
+from .graphs import QUANT, act, const, graph, op
 from .simulate import check, random_inputs, run
 
 TINY = AcceleratorConfig.preset("tiny")
@@ -261,6 +262,15 @@ def test_reductions_of_large_images_equal_golden(kind):
     network = graph([x, y], [op(kind, "x", "y", axes=(1, 2), keepdims=False)])
     compiled = compile_graph(network, replace(TINY, act_kib=256))
     assert set(units(compiled).values()) == {"vector"}
+    check(network, compiled, seeds=0)
+
+
+@pytest.mark.parametrize(("kind", "table"), [("MINIMUM", False), ("RELU", False), ("ABS", True)])
+def test_a_clamp_needs_no_table(kind, table):
+    tensors = [act("x", 1, 2, 2, 4), Tensor("c", (1,), "int8", QUANT, np.array([5], np.int8)), act("y", 1, 2, 2, 4)]
+    network = graph(tensors, [op(kind, "x c" if kind == "MINIMUM" else "x", "y")])
+    compiled = compile_graph(network, TINY)
+    assert any(" table " in line for line in disassemble(compiled)) == table
     check(network, compiled, seeds=0)
 
 
