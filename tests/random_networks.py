@@ -111,7 +111,8 @@ def random_config(seed: int, rows: Sequence[int] = (2, 4, 8, 16)) -> Accelerator
         rows=r, act_kib=act, act_banks=banks, wgt_kib=wgt, param_kib=int(rng.choice([1, 2])),
         acc_depth=int(rng.choice([16, 64, 256])), queue_depth=int(rng.choice([2, 4, 8])),
         outstanding=int(rng.choice([1, 2, 8])), dram_latency=int(rng.choice([1, 20, 100])),
-        dram_bandwidth=int(rng.choice([1, r, 2 * r])))
+        dram_bandwidth=int(rng.choice([1, r, 2 * r])), filter_rows=int(rng.choice([0, 3, 6, 10, 15])),
+        line_words=int(rng.choice([32, 64, 512])))
 
 
 @dataclass
