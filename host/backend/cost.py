@@ -18,6 +18,8 @@ _Range = tuple[int, int]
 
 # Instructions of a band wait for each other about so long, besides the latency of DRAM where nothing hides it.
 _BAND_CYCLES = 24
+# What hides is not free: the layers before and after could use the time.
+_HIDDEN = 1 / 8
 
 
 class Cut:
@@ -56,7 +58,8 @@ class Cut:
         bands = self.rects * len(blocks)
         if slots == 1:
             return transfer + self._work + bands * (_BAND_CYCLES + self._config.dram_latency)
-        return max(transfer, self._work) + min(transfer, self._work) / bands + bands * _BAND_CYCLES
+        hidden = min(transfer, self._work)
+        return max(transfer, self._work) + hidden * (1 / bands + _HIDDEN) + bands * _BAND_CYCLES
 
     def _moved(self, position: int, blocks: Sequence[_Range], blocks_outside: bool) -> int:
         """Return the words of an operand that move; what a band shares with the one before moves once."""
