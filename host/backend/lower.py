@@ -11,11 +11,12 @@ from ...hw.config import AcceleratorConfig
 from ..functions import function_of
 from ..graph import Graph, Op, Tensor
 from .layers import ConvLayer, Layer, Operand, Storage, Unfit
-from .layout import Image, blocks_of, pack, split_shape
+from .layout import Image, View, blocks_of, pack, split_shape
 from .lower_conv import flattened_view, lower_conv, lower_depthwise, lower_fully_connected, lower_transpose_conv
 from .lower_elements import PAIRS, lower_table
-from .lower_move import lower_concatenation, lower_selection, selected
+from .lower_move import MAX_COPIES, lower_concatenation, lower_selection, selected
 from .lower_vector import lower_average_pool, lower_max_pool, lower_pad, lower_quantize, lower_reduction
+from .placement import moved
 
 _MOVES = ("CONCATENATION", "GATHER", "RESIZE_NEAREST_NEIGHBOR", "SLICE")
 
@@ -113,31 +114,60 @@ def _lower_op(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConfig)
     x, y = lowered.storage(op.inputs[0]), lowered.storage(op.outputs[0])
     if op.kind == "FULLY_CONNECTED":
         return lower_fully_connected(graph, op, x, y, word_bytes)
-    x_image = _image(graph, lowered, op.inputs[0], word_bytes)
     if op.kind == "QUANTIZE":
         return lower_quantize(graph, op, x, y)
+    return _lower_samples(graph, op, lowered, config)
+
+
+def _lower_samples(graph: Graph, op: Op, lowered: Lowered, config: AcceleratorConfig) -> tuple[Layer, ...]:
+    """Lower an operator on images, once for each sample of the batch that the model declares."""
+    names, shape = (op.inputs[0], op.outputs[0]), graph.tensors[op.inputs[0]].shape
+    samples = shape[0] if len(shape) == 4 else 1
+    if samples > MAX_COPIES:
+        raise Unfit(f"a batch must be of at most {MAX_COPIES} images, not {samples}")
+    for name in names:
+        _image(graph, lowered, name, config.word_bytes)  # raises where the storage groups the channels in another way
+    shapes = [graph.tensors[name].shape[int(samples > 1):] for name in names]
+    x, y = (Storage.of(lowered.storage(name).name, split_shape(size), config.word_bytes)
+            for name, size in zip(names, shapes, strict=True))
+    layers = _lower_sample(graph, op, lowered, x, y, config)
+    if samples == 1:
+        return layers
+    placed = []
+    for number in range(samples):
+        for layer in layers:
+            for part in (x, y):
+                image = part.image
+                whole = View(number * image.plane, image.w, samples * image.plane)
+                found = moved(layer, part.name, image, Operand(part.name, image, whole))
+                assert found, "a sample consists of whole rows"
+                layer = found
+            placed.append(layer)
+    return tuple(placed)
+
+
+def _lower_sample(graph: Graph, op: Op, lowered: Lowered, x: Storage, y: Storage,
+                  config: AcceleratorConfig) -> tuple[Layer, ...]:
+    x_image, y_image, word_bytes = x.image, y.image, config.word_bytes
     if op.kind in ("MEAN", "REDUCE_MAX", "SUM"):
-        return lower_reduction(graph, op, x, x_image, y)
-    if graph.tensors[op.inputs[0]].shape[0] != 1:
-        raise Unfit("the batch size is not 1")
-    y_image = _image(graph, lowered, op.outputs[0], word_bytes)
+        return (lower_reduction(graph, op, x, x_image, y),)
     if op.kind == "CONV_2D":
         producer = graph.producer(op.inputs[0])
-        hosted = producer is None or producer.name in lowered.reasons
+        hosted = (producer is None or producer.name in lowered.reasons) and graph.result(op).shape[0] == 1
         layer, form = lower_conv(graph, op, x, x_image, y, y_image, word_bytes, hosted)
         if form is not None:
             lowered.storages[form.name] = form
-        return layer
+        return (layer,)
     if op.kind == "DEPTHWISE_CONV_2D":
         return lower_depthwise(graph, op, Operand(x.name, x_image), Operand(y.name, y_image), config)
     if op.kind == "TRANSPOSE_CONV":
         return lower_transpose_conv(graph, op, Operand(x.name, x_image), Operand(y.name, y_image), word_bytes)
     if op.kind == "MAX_POOL_2D":
-        return lower_max_pool(graph, op, x, x_image, y, y_image)
+        return (lower_max_pool(graph, op, x, x_image, y, y_image),)
     if op.kind == "AVERAGE_POOL_2D":
-        return lower_average_pool(graph, op, x, x_image, y, y_image)
+        return (lower_average_pool(graph, op, x, x_image, y, y_image),)
     if op.kind in ("PAD", "PADV2"):
-        return lower_pad(graph, op, x, x_image, y, y_image)
+        return (lower_pad(graph, op, x, x_image, y, y_image),)
     raise Unfit("the hardware has no such operator")
 
 

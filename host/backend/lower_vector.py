@@ -47,8 +47,8 @@ def lower_average_pool(graph: Graph, op: Op, x: Storage, x_image: Image, y: Stor
 def lower_reduction(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage) -> PoolLayer:
     """Lower MEAN, SUM or REDUCE_MAX over rows, columns or both. Raises `Unfit` when the hardware cannot run it."""
     tensor, axes = graph.operands(op)[0], set(op.attrs["axes"])
-    if len(tensor.shape) != 4 or tensor.shape[0] != 1 or not axes or axes - {0, 1, 2}:
-        raise Unfit(f"it must be over height and width of one image, not axes {sorted(axes)} of {tensor.shape}")
+    if len(tensor.shape) != 4 or not axes or axes - {0, 1, 2} or (0 in axes and tensor.shape[0] != 1):
+        raise Unfit(f"it must be over height and width of images, not axes {sorted(axes)} of {tensor.shape}")
     window = Window(x_image.h if 1 in axes else 1, x_image.w if 2 in axes else 1)
     y_image = Image(1 if 1 in axes else x_image.h, 1 if 2 in axes else x_image.w, x_image.blocks)
     if op.kind == "REDUCE_MAX":

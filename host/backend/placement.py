@@ -46,9 +46,9 @@ def _without(layers: Sequence[Layer], at: int, storages: Mapping[str, Storage], 
     choices = [(source, target)] if overwritten else [(source, target), (target, source)]
     for part, whole in choices:
         if part.storage not in fixed and _is_all(part, storages[part.storage]):
-            moved = [_moved(layer, part.storage, part.image, whole) for layer in others]
-            if None not in moved:
-                return [layer for layer in moved if layer]
+            rest = [moved(layer, part.storage, part.image, whole) for layer in others]
+            if None not in rest:
+                return [layer for layer in rest if layer]
     return None
 
 
@@ -57,7 +57,7 @@ def _is_all(operand: Operand, storage: Storage) -> bool:
     return operand.view == View(0, image.w, image.plane) and image.words == storage.words
 
 
-def _moved(layer: Layer, name: str, size: Image, whole: Operand) -> Layer | None:
+def moved(layer: Layer, name: str, size: Image, whole: Operand) -> Layer | None:
     """Return a layer with the storage `name` of `size` as `whole`, or None when it cannot be addressed there."""
     operands = []
     for operand in (*layer.inputs, layer.output):
