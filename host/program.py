@@ -21,8 +21,9 @@ import numpy.typing as npt
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES
 from .backend.layout import Gather, pack, packed_bytes, unpack
-from .errors import ProgramError
+from .errors import GraphError, ProgramError
 from .graph import Graph, Op, QuantParams, Tensor
+from .verify import verify
 
 MAGIC = b"SYSLPROG"
 FORMAT_VERSION = 2
@@ -224,7 +225,10 @@ class Program:
         payload = _checked_payload(raw, name)
         try:
             program = cls._from_payload(payload, config, name)
+            verify(program.graph)
             consistent = _is_consistent(program)
+        except GraphError as error:
+            raise ProgramError(f"{name} contradicts itself: {error}; compile the model again") from error
         except _MALFORMED as error:
             raise ProgramError(f"{name} was written by another version of Systolith ({type(error).__name__}: {error}); "
                                "compile the model again") from error

@@ -100,7 +100,9 @@ def forged(raw: bytes, edit: Callable[[dict], object]) -> bytes:
     (lambda m: m["steps"][0].update(first=1 << 20), "contradicts itself"),
     (lambda m: m["steps"][0]["inputs"][0].update(offset=1 << 30), "contradicts itself"),
     (lambda m: m["steps"][1].update(op=99), "contradicts itself"),
-], ids=range(11))
+    (lambda m: m["graph"]["ops"].reverse(), "contradicts itself: .* before anything writes it"),
+    (lambda m: m["graph"]["ops"][0]["attrs"].clear(), "another version|contradicts itself"),
+], ids=range(13))
 def test_a_checksum_does_not_make_a_manifest_right(raw, edit, message):
     assert Program.from_bytes(forged(raw, dict)).to_bytes() == raw
     with pytest.raises(ProgramError, match=message) as caught:
