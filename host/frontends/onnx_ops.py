@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .onnx_layout import GraphBuilder, channels_last
+from ..graph import Tensor
+from .onnx_layout import UNSIGNED_OFFSET, GraphBuilder, channels_last
 from .onnx_model import Node
 
 Converter = Callable[[GraphBuilder, Node], None]
@@ -243,21 +244,34 @@ def arg_max(builder: GraphBuilder, node: Node) -> None:
     builder.set(node.outputs[0], builder.reshape(y, builder.shape(node.outputs[0]), node.outputs[0]))
 
 
+def _padding(builder: GraphBuilder, node: Node, x: Tensor) -> tuple[str, dict[str, int]]:
+    """Return the operator that pads `x` with the value of a Pad, and its attribute."""
+    name = node.inputs[2] if len(node.inputs) > 2 else ""
+    if x.quant is None:
+        if node.attrs.get("value", 0.0) or (name and builder.real(builder.get(name)).item()):
+            raise builder.fail(node, "reals can be padded with zeros only")
+        return "PAD", {}
+    code = int(builder.model.constants[name].item()) if name else 0
+    if builder.model.dtypes[node.inputs[0]] == "uint8":
+        code -= UNSIGNED_OFFSET
+    return ("PAD", {}) if code == x.zero_point else ("PADV2", {"value": code})
+
+
 def pad(builder: GraphBuilder, node: Node) -> None:
-    """Convert Pad with zeros."""
+    """Convert Pad, of reals with zeros, of codes with any code."""
     amounts = _ints(builder, node, 1, "pads")
-    value = builder.real(builder.get(node.inputs[2])).item() if len(node.inputs) > 2 and node.inputs[2] else 0.0
-    if node.attrs.get("mode", "constant") != "constant" or value or node.attrs.get("value", 0.0):
-        raise builder.fail(node, "only padding with zeros is supported")
     x, last, perm = _any_order(builder, node)
+    if node.attrs.get("mode", "constant") != "constant":
+        raise builder.fail(node, "only padding with a constant is supported")
+    kind, attrs = _padding(builder, node, builder.tensors[x])
     rank, given = len(perm), amounts or []
     axes = _ints(builder, node, 3, "axes") or list(range(rank))
     pairs = {axis % rank: (given[i], given[i + len(axes)]) for i, axis in enumerate(axes)}
     if min(given, default=0) < 0:
         raise builder.fail(node, "amounts must not be negative; crop with Slice")
     shape = builder.shape(node.outputs[0])
-    y = builder.emit("PAD", [x], _name(builder, node, last), [shape[axis] for axis in perm],
-                     {"paddings": tuple(pairs.get(axis, (0, 0)) for axis in perm)})
+    y = builder.emit(kind, [x], _name(builder, node, last), [shape[axis] for axis in perm],
+                     {"paddings": tuple(pairs.get(axis, (0, 0)) for axis in perm), **attrs})
     builder.set(node.outputs[0], y, last)
 
 

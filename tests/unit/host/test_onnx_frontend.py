@@ -252,6 +252,25 @@ def test_integer_operators_of_onnxruntime(activations: QuantType, tmp_path: Path
     assert _steps_from(graph, path) <= 6.0001  # of nine operators
 
 
+@pytest.mark.parametrize("activations", [QuantType.QInt8, QuantType.QUInt8])
+@pytest.mark.parametrize(("code", "kind"), [(None, "PAD"), (7, "PADV2")])
+def test_codes_are_padded_with_a_code(code: int | None, kind: str, activations: QuantType, tmp_path: Path) -> None:
+    steps: list[Step] = [("Conv", ["x", "u"], "c", {}), ("Pad", ["c", "p"], "q", {}), ("Conv", ["q", "w"], "y", {})]
+    constants = {"u": _values(3, 6, 6, 1, 1), "w": _values(1, 4, 6, 2, 2), "p": _ints(0, 0, 1, 0, 0, 0, 2, 3)}
+    path = onnx_models.write(tmp_path / "m.onnx", {"x": IMAGE}, steps, constants, {"y": (1, 4, 9, 10)})
+    path = onnx_models.quantise(path, [{"x": _values(i, *IMAGE)} for i in range(6)], QuantFormat.QOperator, activations)
+    if code is not None:
+        proto = onnx.load(path)
+        (node,) = (each for each in proto.graph.node if each.op_type == "Pad")
+        node.input[2] = "code"
+        dtype = np.int8 if activations == QuantType.QInt8 else np.uint8
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(np.array(code, dtype), "code"))
+        onnx.save(proto, path)
+    graph = read_onnx(path)
+    assert [op.kind for op in graph.ops if op.kind.startswith("PAD")] == [kind]
+    assert _steps_from(graph, path) <= 3.0001
+
+
 def test_content_decides_that_a_file_is_onnx(tmp_path: Path) -> None:
     path = onnx_models.quantise(_network(tmp_path / "m.onnx"), [{"x": _values(0, 1, 3, 8, 8)}])
     other = path.rename(tmp_path / "model.bin")
