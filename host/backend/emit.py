@@ -102,7 +102,12 @@ class Emitter:
     def _move(self, opcode: Opcode, layer: Layer, position: int, band: Band, view: View) -> None:
         operand = layer.output if position < 0 else layer.inputs[position]
         rect, blocks = layer.needs(position, band.rect), layer.blocks(position, band.first, band.blocks)
-        self.instructions += self._transfers.move(opcode, self._layer, operand, rect, blocks, view)
+        if position and isinstance(layer, ConvLayer) and layer.steps:
+            # The vector unit works on these tile by tile meanwhile, and takes turns with the transfers at their banks.
+            for part, block in product(tiles(rect, _TILE_PIXELS), range(blocks[0], sum(blocks))):
+                self.instructions += self._transfers.move(opcode, self._layer, operand, part, (block, 1), view)
+        else:
+            self.instructions += self._transfers.move(opcode, self._layer, operand, rect, blocks, view)
 
     def _arrive(self, layer: Layer, out: Rect) -> None:
         """Load what the output pixels `out` need of the inputs that stay on chip and are not there yet."""

@@ -167,14 +167,15 @@ class _Planner:
         """Return a place for one tile in banks that the array reads neither now nor in the next layer, or None."""
         if not isinstance(layer, ConvLayer) or not layer.steps:
             return None
-        avoid: Counter[int] = Counter()
-        self._avoid(avoid, (layer.inputs[0].storage, layer.output.storage))
-        for position in (0, -1):
-            for address in plan.slots.get(position, ()):
-                avoid.update(self._banks(address, address + dict(plan.bands.words)[position]))
+        array: Counter[int] = Counter()
+        self._avoid(array, (layer.inputs[0].storage, layer.output.storage))
+        loads: Counter[int] = Counter()
+        for position, words in plan.bands.words:
+            for address in plan.slots[position]:
+                (array if position <= 0 else loads).update(self._banks(address, address + words))
         words = min(self.config.acc_half, layer.output.image.words)
-        found = self._fit(words, avoid)
-        if found is None or any(avoid[bank] for bank in self._banks(found, found + words)):
+        found = self._fit(words, array + array + loads)
+        if found is None or any(array[bank] for bank in self._banks(found, found + words)):
             return None
         self.live[f"scratch of {layer.op}"] = (found, found + words)
         return found
@@ -184,11 +185,12 @@ class _Planner:
         slots: dict[int, tuple[int, ...]] = {}
         read: Counter[int] = Counter()
         self._avoid(read, (operand.storage for operand in layer.inputs))
-        # Inputs first: their keys are not negative. The output then keeps away from the banks that they are read from.
-        for position, words in sorted(bands.words, reverse=True):
-            addresses = []
+        # Each input keeps away from the banks of the others, which another unit may be reading: the array has the first,
+        # the vector unit those of fused steps. The output, which is stored from its place, comes last.
+        for position, words in sorted(bands.words, key=lambda item: (item[0] < 0, item[0])):
+            addresses, others = [], Counter(read)
             for slot in range(bands.slots):
-                address = self._fit(words, read if position < 0 else Counter())
+                address = self._fit(words, others)
                 if address is None:
                     self.live = before
                     return None

@@ -302,6 +302,19 @@ def test_between_steps_a_tile_lies_in_a_bank_that_the_array_does_not_read(banks)
         assert scratch // config.bank_words not in {plan.resident[name] // config.bank_words for name in "xt"}
 
 
+def test_streamed_operands_of_array_and_vector_unit_lie_in_banks_of_their_own():
+    image = Image(64, 300, 1)  # too large to stay
+    base = layer("y", "ab", image)
+    add = ElementLayer("y", base.inputs, base.output, POINTWISE, Element(Opcode.ADD, {}))
+    layers = fuse_elements([conv("a", "x", image), add], set())
+    (plan,) = plan_memory(layers, storages(layers, image.words), TINY).layers
+    banks = {position: {address // TINY.bank_words for address in addresses}
+             for position, addresses in plan.slots.items()}
+    assert banks.keys() == {0, 1, -1} and plan.scratch is not None
+    assert banks[0].isdisjoint(banks[1] | banks[-1]) and banks[1].isdisjoint(banks[-1])
+    assert plan.scratch // TINY.bank_words not in banks[0] | banks[1] | banks[-1]
+
+
 def test_the_largest_tensor_streams_when_not_all_fit():
     small, large = Image(16, 64, 1), Image(64, 300, 1)
     layers = [Layer("b", (Operand("a", small),), Operand("b", large), Window()),
