@@ -185,8 +185,8 @@ class _Planner:
         slots: dict[int, tuple[int, ...]] = {}
         read: Counter[int] = Counter()
         self._avoid(read, (operand.storage for operand in layer.inputs))
-        # Each input keeps away from the banks of the others, which another unit may be reading: the array has the first,
-        # the vector unit those of fused steps. The output, which is stored from its place, comes last.
+        # Each input keeps away from the banks of the others, which another unit may be reading: the array reads the
+        # first, the vector unit those of fused steps. The output, which is stored from its place, comes last.
         for position, words in sorted(bands.words, key=lambda item: (item[0] < 0, item[0])):
             addresses, others = [], Counter(read)
             for slot in range(bands.slots):
