@@ -27,6 +27,7 @@ from .program import Program
 from .quantizer.commands import quantize_command
 from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
+from .runtime.performance import performance
 from .zoo import zoo_command
 
 USAGE_STATUS = 2
@@ -95,46 +96,62 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 
 @cli.command("run")
 @click.argument("network", metavar="MODEL|PROGRAM", type=click.Path(path_type=Path))
-@click.option("--input", "source", required=True, metavar="X.npy", type=click.Path(path_type=Path),
+@click.option("--input", "source", metavar="X.npy", type=click.Path(path_type=Path),
               help="One sample or a batch along axis 0, in the model's dtype or float32; .npz by input name.")
 @click.option("--output", metavar="Y.npy", type=click.Path(path_type=Path),
               help="File for the outputs; .npz holds them by name.")
-@click.option("--device", default="sim", metavar="DEVICE", help=f"{', '.join(DEVICES)}; sim unless told otherwise.")
+@click.option("--device", metavar="DEVICE", help=f"{', '.join(DEVICES)}; sim unless told otherwise.")
+@click.option("--perf", is_flag=True, help="Only count cycles: without data, so it takes neither --input, --output nor "
+              "--device.")
 @config_options
 @click.option("--batch", metavar="N", type=click.IntRange(1),
               help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
-def run_command(network: Path, source: Path, output: Path | None, device: str, preset: str | None,
-                settings: tuple[str, ...], batch: int | None, report: Path | None) -> None:
+def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
+                preset: str | None, settings: tuple[str, ...], batch: int | None, report: Path | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
     Examples:
       systolith run model.tflite --input x.npy --output y.npy
       systolith run model.sysl --input batch.npy --output y.npy --device rtl --report report.json
+      systolith run model.tflite --perf --preset edge --set dram_latency=80
     """
-    inputs = arrays.load(source)
+    if perf and (source or output or device):
+        raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
+    if not perf and source is None:
+        raise UsageError("Missing option '--input'; give a file of samples, or --perf to count cycles without")
+    inputs = arrays.load(source) if source else {}
     for path in filter(None, (output, report)):
         check_writable(path)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("loading", total=None)
-        with Session(network, device, preset=preset, settings=settings, batch=batch,
-                     status=lambda line: bar.update(task, description=line)) as session:
-            if output is not None:
-                arrays.check_path(output, [info.name for info in session.outputs])
-            bar.update(task, description="running")
-            results = session.run(inputs, progress=lambda done, total: bar.update(task, completed=done, total=total))
-            measured = session.last_report
-    assert measured is not None, "a session that ran has a report"
+
+        def status(line: str) -> None:
+            bar.update(task, description=line)
+
+        if perf:
+            measured = performance(network, preset=preset, settings=settings, batch=batch or 1, status=status)
+        else:
+            with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
+                         status=status) as session:
+                if output is not None:
+                    arrays.check_path(output, [info.name for info in session.outputs])
+                status("running")
+                results = session.run(
+                    inputs, progress=lambda done, total: bar.update(task, completed=done, total=total))
+                assert session.last_report is not None, "a session that ran has a report"
+                measured = session.last_report
     if output is not None:
         arrays.save(output, results)
     if report is not None:
         measured.save(report)
     show(measured.table())
     at_once = f", up to {measured.batch} at once," if measured.batch > 1 else ""
-    print(f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once} in {measured.seconds:.3f} s")
+    how = "counted without data" if perf else f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once}"
+    print(f"{how} in {measured.seconds:.3f} s")
 
 
 @cli.command("info")

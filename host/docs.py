@@ -13,7 +13,22 @@ from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
-from ..hw import accumulator, array, axi, compute, dma, fetch, isa, issue, lines, requant, scratchpad, vector, window
+from ..hw import (
+    accumulator,
+    array,
+    axi,
+    compute,
+    csr,
+    dma,
+    fetch,
+    isa,
+    issue,
+    lines,
+    requant,
+    scratchpad,
+    vector,
+    window,
+)
 from ..hw.config import PRESETS, AcceleratorConfig
 from .isadoc import isa_tables, markdown_table
 from .report import config_hash
@@ -22,7 +37,7 @@ __all__ = ["FOLDER", "documents", "main", "refresh", "tables"]
 
 FOLDER = Path(__file__).parents[1] / "docs"
 # Modules with constants of timing, and how the names of those end; the comment above a constant is its description.
-_TIMED = (fetch, issue, dma, axi, scratchpad, window, lines, compute, accumulator, vector, requant)
+_TIMED = (csr, fetch, issue, dma, axi, scratchpad, window, lines, compute, accumulator, vector, requant)
 _LATENCY_ENDINGS = ("_LATENCY", "_PERIOD", "_PASS", "_TO_WRITE")
 _UNCOMMENTED = {"PARAM_READ_LATENCY": "Cycles from a parameter address to its data."}
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)

@@ -56,6 +56,7 @@ class Report:
         seconds: wall time of the whole run on this computer.
         dram_wait: share of `cycles` in which the array stood still because data had not arrived, or None.
         batch: most samples that ran at once.
+        note: why the device left out what it else would count, one line, or None.
         counters: the device's own counters, summed over all samples.
         layers: the operators in execution order; their cycles sum to `cycles`.
     """
@@ -73,6 +74,7 @@ class Report:
     seconds: float
     dram_wait: float | None = None
     batch: int = 1
+    note: str | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
 
@@ -104,6 +106,8 @@ class Report:
         table.add_row("total", "", "", f"{self.macs:,}", _count(self.cycles), _percent(self.utilisation))
         if self.dram_wait is not None:
             table.caption = f"the array waits for DRAM during {self.dram_wait:.1%} of the cycles"
+        elif self.note is not None:
+            table.caption = self.note
         return table
 
 

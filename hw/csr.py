@@ -10,12 +10,14 @@ from amaranth.lib.wiring import In, Out
 from .axi import OKAY, axi_lite_signature
 from .config import ISA_VERSION, AcceleratorConfig
 
-__all__ = ["COUNTER_BITS", "CSR_ADDR_BITS", "CSR_ERROR", "CSR_ID", "Control", "Counter", "Csr", "CsrBlock", "Status",
-           "counter_offset"]
+__all__ = ["COUNTER_BITS", "CSR_ADDR_BITS", "CSR_ERROR", "CSR_ID", "START_LATENCY", "Control", "Counter", "Csr",
+           "CsrBlock", "Status", "counter_offset"]
 
 CSR_ID = 0x53595354  # "SYST" in big-endian ASCII
 CSR_ADDR_BITS = 12
 COUNTER_BITS = 40
+# Cycles from the write of START to the strobe `start`; the core counts cycles from the one after it.
+START_LATENCY = 1
 
 
 class Csr(enum.IntEnum):

@@ -19,7 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
-from .rtl.build import TOP, cache_dir
+from .native import cache_dir
+from .rtl.build import TOP
 from .verilator import verilator_environment
 
 __all__ = ["Simulator", "Speed", "Workload", "bench_parameters", "measure", "missing_packages"]

@@ -39,7 +39,7 @@ def bench() -> None:
               "minutes.")
 @config_options
 @click.option("--device", default=networks.DEVICES[0], metavar="DEVICE",
-              help=f"{' or '.join(networks.DEVICES)}; sim counts no cycles.")
+              help=f"{' or '.join(networks.DEVICES)}; both count the same cycles.")
 @click.option("--batch", default=1, metavar="N", type=click.IntRange(1),
               help="Samples that run at once at most, where that saves cycles; 1 unless told otherwise.")
 @click.option("--samples", type=click.IntRange(1), help="Samples of each network; one batch unless told otherwise.")

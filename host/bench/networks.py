@@ -130,8 +130,7 @@ def table(results: Sequence[Result]) -> Table:
                      _show(found["reference_cycles"], ","), _show(found["ratio"], ".2f"),
                      _show(found["dram_bytes_read"], ","), _show(found["dram_bytes_written"], ","),
                      _show(found["dram_wait"], ".1%"), str(found["cpu_operators"]))
-    if any(result.report.cycles is None for result in results):
-        made.caption = "device sim counts no cycles; --device rtl does"
+    made.caption = next((result.report.note for result in results if result.report.note), None)
     return made
 
 

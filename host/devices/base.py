@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...hw.config import AcceleratorConfig
+from ...hw.csr import Counter
 from ...hw.isa import Unit
+from ...sim.result import CoreResult
 
 Trace = Mapping[Unit, npt.NDArray[np.int64]]
 """Per unit, the cycle of each of its instructions in program order; int64 [instructions of the unit]."""
@@ -28,6 +30,7 @@ class RunResult:
         counters: the device's counters by name.
         issue: cycle in which each instruction started, or None.
         retire: cycle in which the effects of each instruction were complete, or None.
+        note: why the device leaves out what it else would know, one line, or None.
     """
 
     dram_bytes_read: int
@@ -36,6 +39,16 @@ class RunResult:
     counters: Mapping[str, int] = field(default_factory=dict)
     issue: Trace | None = None
     retire: Trace | None = None
+    note: str | None = None
+
+    @classmethod
+    def measured(cls, result: CoreResult, config: AcceleratorConfig) -> RunResult:
+        """Return what a core of `config` measured."""
+        read, written = (result.counters[counter.name] * config.word_bytes  # they count beats
+                         for counter in (Counter.DRAM_READ, Counter.DRAM_WRITE))
+        issue, retire = ({unit: cycles.astype(np.int64) for unit, cycles in trace.items()}
+                         for trace in (result.issue, result.retire))
+        return cls(read, written, result.cycles, result.counters, issue, retire)
 
 
 class Accelerator(ABC):

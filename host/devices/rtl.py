@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable
 
 from ...hw.config import AcceleratorConfig
-from ...hw.csr import Counter
-from ...hw.isa import Unit
 from ...sim.rtl.device import CoreError, CoreTimeout, RtlCore
 from ..errors import DeviceError
-from .base import Accelerator, RunResult, Trace
+from .base import Accelerator, RunResult
 
 
 class RtlAccelerator(Accelerator):
@@ -49,13 +44,7 @@ class RtlAccelerator(Accelerator):
             raise DeviceError(f"{error}; compile the model again", int(error.code), error.address) from error
         except (CoreTimeout, RuntimeError) as error:
             raise DeviceError(f"the rtl device failed: {error}") from error
-        read, written = (result.counters[counter.name] * self.config.word_bytes  # they count beats
-                         for counter in (Counter.DRAM_READ, Counter.DRAM_WRITE))
-        return RunResult(read, written, result.cycles, result.counters, _trace(result.issue), _trace(result.retire))
+        return RunResult.measured(result, self.config)
 
     def close(self) -> None:
         self._core.close()
-
-
-def _trace(cycles: Mapping[Unit, npt.NDArray[np.uint64]]) -> Trace:
-    return {unit: array.astype(np.int64) for unit, array in cycles.items()}

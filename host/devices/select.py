@@ -36,7 +36,7 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
     # A device is imported when it is asked for: a simulation needs no C++ compiler, and `info` needs no device.
     if name == "sim":
         from .sim import SimAccelerator
-        return SimAccelerator(config, dram_bytes)
+        return SimAccelerator(config, dram_bytes, progress)
     if name == "rtl":
         from .rtl import RtlAccelerator
         return RtlAccelerator(config, dram_bytes, progress)

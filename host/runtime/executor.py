@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Protocol
 
 import numpy as np
@@ -81,6 +82,14 @@ class BatchExecutor:
     def __init__(self, loader: Loader, head: Program | None, tail: Program | None, samples: int) -> None:
         self.samples = samples
         self._loader, self._head, self._tail = loader, head, tail
+
+    @property
+    def programs(self) -> Iterator[Program]:
+        """The programs of one run, in order."""
+        if self._head is not None:
+            yield from repeat(self._head, self.samples)
+        if self._tail is not None:
+            yield self._tail
 
     def run(self, inputs: Arrays) -> tuple[dict[str, np.ndarray], list[Measured]]:
         """Run `samples` samples. Raises `DeviceError` as `ProgramExecutor.run` does."""

@@ -32,6 +32,7 @@ class Measurement:
         self._layers: np.ndarray | None = np.zeros(len(self._program.layers), np.int64)
         self._waits: int | None = 0
         self._counters: Counter[str] = Counter()
+        self._note: str | None = None
         self._read = self._written = self._samples = self._batch = 0
 
     def add(self, runs: Iterable[tuple[Program, Sequence[RunResult]]], samples: int = 1) -> None:
@@ -46,6 +47,7 @@ class Measurement:
             self._counters.update(result.counters)
             self._read += result.dram_bytes_read
             self._written += result.dram_bytes_written
+            self._note = self._note or result.note
         if any(result.retire is None for result in results):
             self._layers = self._waits = None
         if self._layers is None or self._waits is None:
@@ -76,7 +78,8 @@ class Measurement:
             config_hash=config_hash(program.config), samples=self._samples, macs=program.macs, cycles=total,
             utilisation=utilisation(program.macs, total, program.config),
             dram_bytes_read=self._read // self._samples, dram_bytes_written=self._written // self._samples,
-            seconds=seconds, dram_wait=waits, batch=self._batch, counters=dict(self._counters), layers=layers)
+            seconds=seconds, dram_wait=waits, batch=self._batch, note=self._note, counters=dict(self._counters),
+            layers=layers)
 
 
 def _tables(program: Program) -> list[InstructionTable]:

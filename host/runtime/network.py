@@ -35,11 +35,17 @@ def load_network(path: str | Path) -> Graph | Program:
 
 def load_program(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = ()) -> Program:
     """Return the program in a file, compiled now when it holds a model; arguments as for `Session`."""
+    return load_configured(path, preset=preset, settings=settings)[0]
+
+
+def load_configured(path: str | Path, *, preset: str | None = None,
+                    settings: Sequence[str] = ()) -> tuple[Program, AcceleratorConfig]:
+    """Return what `load_program` does, and the configuration that it is to run on."""
     network = load_network(path)
-    if isinstance(network, Graph):
-        return compile_graph(network, configuration(preset, settings))
-    program_configuration(network, preset, settings)
-    return network
+    if isinstance(network, Program):
+        return network, program_configuration(network, preset, settings)
+    config = configuration(preset, settings)
+    return compile_graph(network, config), config
 
 
 def configuration(preset: str | None = None, settings: Sequence[str] = ()) -> AcceleratorConfig:

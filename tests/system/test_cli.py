@@ -20,6 +20,7 @@ from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES
 from systolith.models.tflite_writer import TFLiteBuilder
 from systolith.models.zoo import digits
+from systolith.sim import native
 
 MODEL = digits.model_path()
 
@@ -120,6 +121,37 @@ def test_report_has_the_promised_keys(tmp_path: Path, images: Path, device: str)
     assert {layer["unit"] for layer in report["layers"]} <= {"array", "vector", "cpu"}
 
 
+@pytest.mark.parametrize("samples", [1, 3])
+def test_perf_reports_what_a_run_does_without_data(
+        tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str], samples: int) -> None:
+    options = ("--batch", samples, "--set", "dram_bandwidth=2")
+    assert status("run", MODEL, "--perf", *options, "--report", tmp_path / "perf.json") == 0
+    assert "CONV_2D" in (out := capsys.readouterr().out) and "counted without data in" in out
+    np.save(tmp_path / "x.npy", np.load(images)[:samples])
+    assert status("run", MODEL, "--input", tmp_path / "x.npy", *options, "--report", tmp_path / "run.json") == 0
+
+    counted, run = (json.loads((tmp_path / name).read_text()) for name in ("perf.json", "run.json"))
+    assert counted["cycles"] > 0 and counted.pop("seconds") > 0 and run.pop("seconds") > 0
+    assert counted == run
+
+
+def test_perf_without_a_compiler_says_what_to_install(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
+    monkeypatch.setattr(native.shutil, "which", lambda tool: None)
+    assert "g++ must be installed to count cycles" in refusal(capsys, "run", MODEL, "--perf")
+
+
+def test_perf_of_a_program_uses_its_configuration(tmp_path: Path, program: Path) -> None:
+    cycles = []
+    for settings in ((), ("--set", "dram_latency=500")):
+        assert status("run", program, "--perf", *settings, "--report", tmp_path / "r.json") == 0
+        report = json.loads((tmp_path / "r.json").read_text())
+        assert report["preset"] == "tiny"
+        cycles.append(report["cycles"])
+    assert cycles[0] < cycles[1]
+
+
 def test_memory_timing_may_change_after_compilation(tmp_path: Path, images: Path, program: Path) -> None:
     assert status("run", program, "--input", images, "--preset", "tiny", "--set", "dram_latency=77") == 0
     assert status("run", program, "--input", images, "--set", "dram_bandwidth=3") == 0
@@ -164,6 +196,9 @@ def test_reader_that_has_gone_sees_no_message(program: Path) -> None:
     (("fly",), "No such command 'fly'"),
     (("run",), "Missing argument 'MODEL|PROGRAM'"),
     (("run", MODEL), "Missing option '--input'"),
+    (("run", MODEL, "--perf", "--input", "{x}"), "--perf must come without --input, --output and --device"),
+    (("run", MODEL, "--perf", "--device", "rtl"), "--perf must come without --input, --output and --device"),
+    (("run", MODEL, "--perf", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
     (("run", MODEL, "--input", "{x}", "--fast"), "No such option"),
     (("compile", MODEL), "Missing option"),
     (("run", MODEL, "--input", "{x}", "--device", "gpu"), "device must be one of golden, sim, rtl, not 'gpu'"),

@@ -67,11 +67,12 @@ def test_networks_reports_digits_and_writes_all_measurements(
                   "--layers", "--json", tmp_path / "r.json") == 0
 
     out = capsys.readouterr().out
-    assert "digits on sim" in out and "device sim counts no cycles; --device rtl does" in out
+    assert "digits on sim" in out and "the array waits for DRAM during" in out
     assert "CONV_2D" in out and "every output byte equals golden's" in out
     (report,) = json.loads((tmp_path / "r.json").read_text())
     assert (report["samples"], report["preset"], report["device"]) == (2, "tiny", "sim")
-    assert (report["network"], report["source"], report["cycles"], report["ratio"]) == ("digits", "trained", None, None)
+    assert (report["network"], report["source"], report["ratio"]) == ("digits", "trained", None)
+    assert report["cycles"] == sum(layer["cycles"] for layer in report["layers"]) > 0
     assert report["macs"] == sum(layer["macs"] for layer in report["layers"])
 
 

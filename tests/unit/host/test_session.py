@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from systolith.host.runtime import Session
 from systolith.host.runtime.measurement import Measurement
 from systolith.hw.config import AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES, ErrorCode, Opcode, PoolMode, Unit, encode
+from systolith.sim import native
 from tests.unit.host.test_tflite_operators import batch_model
 
 CONFIG = AcceleratorConfig.preset("tiny")
@@ -73,7 +75,7 @@ def test_session_describes_its_inputs_and_outputs_and_returns_reals() -> None:
     np.testing.assert_array_equal(session.run(x, dequantize=True)["y"], (x.reshape(1, 16) - np.float32(1)) * 0.5)
 
 
-def test_report_of_the_simulator_has_bytes_but_no_cycles() -> None:
+def test_report_of_the_simulator_has_bytes_and_cycles() -> None:
     session = Session(make_program(), "sim")
     session.run(samples(2))
     report = session.last_report
@@ -81,9 +83,38 @@ def test_report_of_the_simulator_has_bytes_but_no_cycles() -> None:
     assert report is not None
     assert (report.model, report.device, report.preset, report.samples) == ("copy", "sim", "tiny", 2)
     assert (report.dram_bytes_read, report.dram_bytes_written) == (16 + 3 * INSTR_BYTES, 16)
+    assert report.macs == 640 and report.cycles and report.note is None
+    assert report.counters["CYCLES"] == 2 * report.cycles
+    assert [(layer.unit, layer.cycles, layer.reason) for layer in report.layers] == [
+        ("vector", report.cycles, None), ("cpu", 0, "a reason")]
+
+
+def test_simulator_without_a_compiler_leaves_out_the_cycles_and_says_why(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
+    monkeypatch.setattr(native.shutil, "which", lambda tool: None)
+    session, x = Session(make_program(), "sim"), samples(2)
+    outputs = session.run(x)
+    report = session.last_report
+
+    np.testing.assert_array_equal(outputs["y"], x.reshape(2, 16))
+    assert report is not None and report.note is not None
+    assert report.note.startswith("cycles are not counted: g++ must be installed") and "\n" not in report.note
+    assert (report.dram_bytes_read, report.dram_bytes_written) == (16 + 3 * INSTR_BYTES, 16)
     assert (report.macs, report.cycles, report.utilisation, report.dram_wait) == (640, None, None, None)
     assert [(layer.unit, layer.cycles, layer.reason) for layer in report.layers] == [
         ("vector", None, None), ("cpu", None, "a reason")]
+    assert report.table().caption == report.note
+
+
+@pytest.mark.parametrize("device", ["sim", pytest.param("rtl", marks=pytest.mark.rtl)])
+def test_watchdog_stops_the_device(device: str) -> None:
+    session = Session(make_program(), device, settings=["watchdog=64", "dram_latency=100"])
+
+    with pytest.raises(DeviceError, match="WATCHDOG") as caught:
+        session.run(samples(1))
+
+    assert (caught.value.code, caught.value.address) == (ErrorCode.WATCHDOG, 0)
 
 
 @pytest.mark.parametrize("device", ["sim", pytest.param("rtl", marks=pytest.mark.rtl)])

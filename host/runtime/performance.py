@@ -1,0 +1,60 @@
+"""How long a network takes, computed from its instructions alone: no data, no device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ...hw.config import AcceleratorConfig
+from ...hw.isa import INSTR_BYTES
+from ...sim.timing import TimingModel
+from ..devices.base import RunResult
+from ..devices.select import open_accelerator
+from ..devices.sim import time_program
+from ..errors import DeviceError
+from ..program import HwStep, Program
+from ..report import Report
+from .batches import Batches
+from .executor import Loader
+from .measurement import Measurement
+from .network import load_configured
+
+DEVICE = "sim"
+"""The device whose report this is, and whose cycle model computes it."""
+
+
+def performance(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = (), batch: int = 1,
+                status: Callable[[str], None] | None = None) -> Report:
+    """Return the report that `batch` samples on device `sim` would have; its seconds are those of the computation.
+
+    Args:
+        path: a model or a program.
+        preset, settings: as for `Session`.
+        batch: samples, which run at once where that saves cycles.
+        status: called with one line before each slow step.
+
+    Raises:
+        SystolithError: the file or the configuration cannot be used, or the program would not come to its end.
+        DeviceError: the cycle model cannot be compiled.
+    """
+    program, config = load_configured(path, preset=preset, settings=settings)
+    try:
+        model = TimingModel(config, progress=status)
+    except RuntimeError as error:
+        raise DeviceError(str(error).splitlines()[0].rstrip(":")) from error
+    measurement, results = Measurement(program), dict[Program, list[RunResult]]()
+    start = time.perf_counter()
+    loader = Loader(lambda each: open_accelerator(DEVICE, config, each.dram_bytes, status))  # which nobody asks for
+    for executor in Batches(program, config, loader, batch).executors(batch):
+        for each in executor.programs:
+            if each not in results:
+                results[each] = _timed(model, each, config)
+        measurement.add([(each, results[each]) for each in executor.programs], executor.samples)
+    return measurement.report(DEVICE, time.perf_counter() - start)
+
+
+def _timed(model: TimingModel, program: Program, config: AcceleratorConfig) -> list[RunResult]:
+    return [time_program(model, program.image[step.code_offset:step.code_offset + step.count * INSTR_BYTES], config,
+                         step.code_offset)
+            for step in program.steps if isinstance(step, HwStep)]
