@@ -1,7 +1,8 @@
 // The control of one core, cycle by cycle, with the DRAM model of the `rtl` device but without data.
 //
-// A cycle in which no register changes is followed by equal ones until one of the times that the units wait for; they
-// are counted at once.
+// A cycle in which no register changes is followed by equal ones until one of the times that the units wait for. So the
+// control runs only when such a time has come or the transfers have something for it, the transfers only while there
+// are any, and when neither runs, all cycles until the next such time are counted at once.
 //
 // Compiled with -DWORD_BYTES=<bytes per beat>.
 
@@ -39,9 +40,9 @@ public:
           arbiter_(s.outstanding + s.fetch_bursts), issue_(s.queue_depth),
           compute_(s.rows, s.compute_latency, s.array_empty), dram_(nullptr, 0) {
         for (uint32_t index = 0; index < count; index++) program_.push_back(decode(code + index * INSTR_BYTES, index));
-        // Without memory all addresses answer DECERR; the time is the same.
         master_.ar.burst = master_.aw.burst = 1;
         while (1u << master_.ar.size < WORD_BYTES) master_.aw.size = ++master_.ar.size;
+        // Without memory all addresses answer DECERR; the time is the same.
         dram_.configure(s.dram_latency, s.dram_bandwidth, 0, 0);
         dram_.reset();
     }
@@ -54,18 +55,29 @@ public:
                 result.index = i.index;
                 return;
             }
-        while (!cycle(result)) {}
+        while (!cycle()) {}
+        if (!finished_) {
+            result.outcome = WATCHDOG;
+            issue_.stuck(result.unit, result.index);
+        }
+        count_control(now_);
+        counters_[COUNTER_CYCLES] = now_ - FIRST;
+        counters_[COUNTER_INSTRUCTIONS] = program_.size();
         std::copy(counters_, counters_ + COUNTERS, result.counters);
     }
 
 private:
+    // The first cycle in which the core runs; 0 is the one of the START command.
+    static constexpr uint64_t FIRST = CSR_START_LATENCY + 1;
+    // Cycles after which an unused DRAM is as if it had never been used: its bus is free.
+    static constexpr unsigned SETTLE = WORD_BYTES + 1;
+
     const Settings& settings_;
     std::vector<Instruction> program_;
     uint64_t *issued_, *retired_;
     std::vector<uint32_t> started_[UNITS]; // instructions of each unit, in order
-    size_t finished_[UNITS] = {};
-    uint64_t now_ = CSR_START_LATENCY + 1; // in which the core first runs; 0 is the one of the START command
-    uint64_t progress_ = CSR_START_LATENCY;
+    size_t ended_[UNITS] = {};
+    uint64_t now_ = FIRST, progress_ = FIRST - 1;
     uint64_t counters_[COUNTERS] = {};
     Fetch fetch_;
     Load load_;
@@ -77,6 +89,13 @@ private:
     Memory dram_;
     Memory::MasterPins master_;
     unsigned in_flight_ = 0, idle_ = 0; // DRAM bursts; cycles since the last
+    bool finished_ = false;
+    // What `control` found, which holds from `since` until it runs again, at the latest in cycle `until`.
+    struct {
+        uint64_t since = FIRST, until = FIRST;
+        bool compute_busy = false, vector_busy = false, array_active = false, vector_active = false;
+        unsigned waits = COUNTERS; // a counter, or COUNTERS for none
+    } held_;
 
     Instruction decode(const uint8_t* bytes, uint32_t index) const {
         Instruction i = {};
@@ -95,36 +114,90 @@ private:
     }
 
     // One cycle, or several equal ones. Returns whether it is the last.
-    bool cycle(Result& result) {
+    bool cycle() {
         const uint64_t now = now_;
-
-        // Instructions.
         const Instruction* head = fetch_.out.valid() ? &program_[fetch_.out.front()] : nullptr;
-        const bool delivered = head && issue_.ready(head->unit);
-        bool accepts[UNITS], taken[UNITS], done[UNITS], release[UNITS];
-        accepts[UNIT_LOAD] = load_.start_ready();
-        accepts[UNIT_COMPUTE] = compute_.start_ready(now);
-        accepts[UNIT_VECTOR] = vector_.start_ready();
-        accepts[UNIT_STORE] = store_.start_ready();
+        const Instruction* delivered = head && issue_.ready(head->unit) ? head : nullptr;
+        const Instruction* load = load_.start_ready() ? issue_.granted(UNIT_LOAD) : nullptr;
+        const Instruction* store = store_.start_ready() ? issue_.granted(UNIT_STORE) : nullptr;
+        const bool watchdog = now > FIRST && now > progress_ + settings_.watchdog;
+        if (now >= held_.until || delivered || load || store || load_.done || store_.done || store_.release())
+            control(now, delivered, load, store);
+        if (held_.array_active || held_.vector_active) progress_ = now;
+        const bool still = transfers(now, delivered, load, store);
+        uint64_t next = now + 1;
+        if (still && !finished_ && !watchdog) next = std::min(held_.until, progress_ + settings_.watchdog + 1);
+        if (held_.array_active || held_.vector_active) progress_ = next - 1;
+        now_ = next;
+        return finished_ || watchdog;
+    }
+
+    // The queues and the units that compute; `load` and `store` are the instructions that those units take.
+    void control(uint64_t now, const Instruction* delivered, const Instruction* load, const Instruction* store) {
+        count_control(now);
+        const Instruction* start[UNITS];
+        bool taken[UNITS], done[UNITS], release[UNITS];
+        start[UNIT_LOAD] = load;
+        start[UNIT_COMPUTE] = compute_.start_ready(now) ? issue_.granted(UNIT_COMPUTE) : nullptr;
+        start[UNIT_VECTOR] = vector_.start_ready() ? issue_.granted(UNIT_VECTOR) : nullptr;
+        start[UNIT_STORE] = store;
         done[UNIT_LOAD] = release[UNIT_LOAD] = load_.done;
         done[UNIT_COMPUTE] = compute_.done(now);
         release[UNIT_COMPUTE] = compute_.release(now);
         done[UNIT_VECTOR] = release[UNIT_VECTOR] = vector_.done(now);
         done[UNIT_STORE] = store_.done;
         release[UNIT_STORE] = store_.release();
-        const Instruction* start[UNITS];
         for (unsigned u = 0; u < UNITS; u++) {
-            start[u] = accepts[u] ? issue_.granted(u) : nullptr;
             taken[u] = start[u];
             if (taken[u]) {
                 issued_[start[u]->index] = now;
                 started_[u].push_back(start[u]->index);
             }
-            if (done[u]) retired_[started_[u][finished_[u]++]] = now;
+            if (done[u]) retired_[started_[u][ended_[u]++]] = now;
+            if (taken[u] || done[u]) progress_ = now;
+        }
+        finished_ = now != FIRST && !fetch_.busy() && issue_.idle();
+
+        held_.since = now;
+        held_.compute_busy = compute_.busy(now);
+        held_.vector_busy = vector_.busy();
+        held_.array_active = compute_.active(now);
+        held_.vector_active = vector_.active();
+        held_.waits = COUNTERS;
+        if (!held_.array_active) {
+            held_.waits = compute_.starved(now) ? COUNTER_WAIT_WEIGHTS : issue_.blocked();
+            if (held_.waits == COUNTERS && issue_.compute_empty() && fetch_.busy()) held_.waits = COUNTER_WAIT_FETCH;
         }
 
-        // The bus.
-        const Memory::SlavePins pins = dram_.pins();
+        bool changed = now == FIRST || settings_.step_all;
+        changed |= compute_.clock(now, start[UNIT_COMPUTE]);
+        changed |= vector_.clock(now, start[UNIT_VECTOR]);
+        changed |= issue_.clock(delivered, taken, done, release);
+        Alarm alarm{now};
+        if (changed) {
+            alarm.at(now + 1);
+        } else {
+            compute_.wake(alarm);
+            vector_.wake(alarm);
+        }
+        held_.until = alarm.next;
+    }
+
+    void count_control(uint64_t now) {
+        const uint64_t cycles = now - held_.since;
+        if (held_.compute_busy) counters_[COUNTER_COMPUTE_BUSY] += cycles;
+        if (held_.vector_busy) counters_[COUNTER_VECTOR_BUSY] += cycles;
+        if (held_.array_active) counters_[COUNTER_ARRAY_ACTIVE] += cycles;
+        if (held_.waits != COUNTERS) counters_[held_.waits] += cycles;
+    }
+
+    // Everything up to DRAM. Returns whether it will do nothing until `control` has something for it.
+    bool transfers(uint64_t now, bool delivered, const Instruction* load, const Instruction* store) {
+        const bool untouched = fetch_.still() && load_.still() && store_.still() && arbiter_.address.empty()
+            && !delivered && !load && !store;
+        if (untouched && !in_flight_ && idle_ > SETTLE && !settings_.step_all) return true;
+
+        const Memory::SlavePins& pins = dram_.pins();
         const bool room = arbiter_.room();
         const bool fetch_asks = fetch_.address.valid(), load_asks = load_.address.valid();
         const bool to_load = arbiter_.to_load(fetch_asks, load_asks);
@@ -139,72 +212,24 @@ private:
         present(master_.ar, arbiter_.address);
         present(master_.aw, store_.address);
         const bool ar = master_.ar.valid && pins.arready, aw = master_.aw.valid && pins.awready;
-        const bool read = pins.rvalid && master_.rready, written = master_.w.valid && pins.wready;
-        const bool answered = pins.bvalid && master_.bready, read_last = read && pins.rlast;
+        const bool offered = pins.rvalid, read = offered && master_.rready;
+        const bool written = master_.w.valid && pins.wready;
+        const bool response = pins.bvalid, read_last = read && pins.rlast;
+        counters_[COUNTER_LOAD_BUSY] += load_.busy();
+        counters_[COUNTER_STORE_BUSY] += store_.busy();
+        counters_[COUNTER_DRAM_READ] += read;
+        counters_[COUNTER_DRAM_WRITE] += written;
+        if (read || written) progress_ = now;
 
-        const bool finished = now != CSR_START_LATENCY + 1 && !fetch_.busy() && issue_.idle();
-        const bool active = compute_.active(now);
-        bool counted[COUNTERS] = {};
-        counted[COUNTER_CYCLES] = true;
-        counted[COUNTER_LOAD_BUSY] = load_.busy();
-        counted[COUNTER_COMPUTE_BUSY] = compute_.busy(now);
-        counted[COUNTER_VECTOR_BUSY] = vector_.busy();
-        counted[COUNTER_STORE_BUSY] = store_.busy();
-        counted[COUNTER_ARRAY_ACTIVE] = active;
-        counted[COUNTER_DRAM_READ] = read;
-        counted[COUNTER_DRAM_WRITE] = written;
-        counted[COUNTER_INSTRUCTIONS] = delivered;
-        if (!active) {
-            const unsigned blocked = issue_.blocked();
-            if (compute_.starved(now)) counted[COUNTER_WAIT_WEIGHTS] = true;
-            else if (blocked != COUNTERS) counted[blocked] = true;
-            else if (issue_.compute_empty() && fetch_.busy()) counted[COUNTER_WAIT_FETCH] = true;
-        }
-        const bool watchdog = now > CSR_START_LATENCY + 1 && now > progress_ + settings_.watchdog;
-        if (taken[0] | taken[1] | taken[2] | taken[3] | done[0] | done[1] | done[2] | done[3] | active
-            | vector_.active() | read | written)
-            progress_ = now;
-
-        // The edge.
-        bool changed = delivered | read | written;
-        if (ar) in_flight_++;
-        if (aw) in_flight_++;
-        in_flight_ -= unsigned(read_last) + unsigned(answered);
-        if (in_flight_ || master_.ar.valid || master_.aw.valid || master_.w.valid) idle_ = 0;
-        if (idle_ <= SETTLE) {
-            idle_++;
-            dram_.clock(master_);
-            changed = true;
-        }
-        changed |= !(fetch_.still() && load_.still() && store_.still() && arbiter_.address.empty());
-        fetch_.clock(fetch_asks && room && !to_load, pins.rvalid && for_fetch, delivered);
-        load_.clock(start[UNIT_LOAD], room && to_load, pins.rvalid && for_load);
-        store_.clock(start[UNIT_STORE], aw, written, pins.bvalid);
+        in_flight_ += unsigned(ar) + unsigned(aw) - unsigned(read_last) - unsigned(response && master_.bready);
+        idle_ = in_flight_ || ar || aw || written ? 0 : idle_ + 1;
+        dram_.clock(master_);
+        fetch_.clock(fetch_asks && room && !to_load, offered && for_fetch, delivered);
+        load_.clock(load, room && to_load, offered && for_load);
+        store_.clock(store, aw, written, response);
         arbiter_.clock(chosen ? &asked : nullptr, to_load, ar, read_last);
-        changed |= compute_.clock(now, start[UNIT_COMPUTE]);
-        changed |= vector_.clock(now, start[UNIT_VECTOR]);
-        changed |= issue_.clock(delivered ? head : nullptr, taken, done, release);
-
-        uint64_t next = now + 1;
-        if (!changed && !finished && !watchdog && !settings_.step_all) {
-            Alarm alarm{now};
-            compute_.wake(alarm);
-            vector_.wake(alarm);
-            alarm.at(progress_ + settings_.watchdog + 1);
-            next = alarm.next;
-        }
-        for (unsigned counter = 0; counter < COUNTERS; counter++)
-            if (counted[counter]) counters_[counter] += next - now;
-        now_ = next;
-        if (watchdog) {
-            result.outcome = WATCHDOG;
-            issue_.stuck(result.unit, result.index);
-        }
-        return finished || watchdog;
+        return false;
     }
-
-    // Cycles after which an unused DRAM is as if it had never been used: its bus is free.
-    static constexpr unsigned SETTLE = WORD_BYTES + 1;
 
     static void present(Memory::AddressPins& pins, const Slice<Address>& slice) {
         pins.valid = slice.valid();
