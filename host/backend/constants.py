@@ -12,6 +12,7 @@ from ...hw.compute import pass_cycles
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import PARAM_WORDS
 from .layers import ConvLayer
+from .limits import MAX_KERNEL_PART
 
 # Longest run of words that one load can fetch.
 MAX_RUN = (1 << 16) - 1
@@ -155,9 +156,10 @@ def _tapered(blocks: int, size: int, block_words: int) -> list[int]:
 
 def sub_kernels(kh: int, kw: int, blocks: int, most: int) -> tuple[SubKernel, ...]:
     """Split a kernel into parts of at most `most` tiles, over input blocks first, then over its rows and columns."""
-    nb = min(blocks, max(most // (kh * kw), 1))
-    ny = kh if nb * kh * kw <= most else min(kh, max(most // kw, 1))
-    nx = kw if nb * ny * kw <= most else most
+    ny, nx = min(kh, MAX_KERNEL_PART), min(kw, MAX_KERNEL_PART)
+    nb = min(blocks, max(most // (ny * nx), 1))
+    ny = min(ny, max(most // (nb * nx), 1))
+    nx = min(nx, most // (nb * ny))
     return tuple(SubKernel(ky, min(ny, kh - ky), kx, min(nx, kw - kx), block, size)
                  for block, size in _balanced(blocks, nb) for ky in range(0, kh, ny) for kx in range(0, kw, nx))
 

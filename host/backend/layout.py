@@ -76,6 +76,10 @@ class Image(NamedTuple):
     def rect(self) -> Rect:
         return Rect(0, self.h, 0, self.w)
 
+    @property
+    def transposed(self) -> Image:
+        return Image(self.w, self.h, self.blocks)
+
 
 class View(NamedTuple):
     """Where an image, or the part of it that is on chip, lies.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ...hw.isa import MAX_LEFT_SHIFT
+from ...hw.isa import COMPUTE, MAX_LEFT_SHIFT
 from .layers import Unfit, Window
 from .layout import Image
 
-# Kernels of the array up to this size; the fields hold more, but no convolution needs it.
-MAX_KERNEL = 16
+# Kernels of the array are split into parts of this size; those of pooling are not split.
+MAX_KERNEL_PART = (1 << COMPUTE["kh"].width) - 1
 MAX_POOL_KERNEL = 255
 # Taps of an average whose reciprocal multiplication is exact.
 MAX_POOL_TAPS = 2048
@@ -25,7 +25,7 @@ def check_size(image: Image) -> None:
         _require(what, value, MAX_COORDINATE)
 
 
-def check_window(window: Window, source: Image, target: Image, most: int) -> None:
+def check_window(window: Window, source: Image, target: Image, most: int = MAX_COORDINATE) -> None:
     """Raise `Unfit` unless a window over `source` fits the fields; kernels may have `most` rows and columns."""
     for name, kernel, stride, dilation, before, size, count in (
             ("y", window.kh, window.sy, window.dy, window.top, source.h, target.h),

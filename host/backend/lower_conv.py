@@ -16,8 +16,8 @@ from ..quantparams import act_range, conv_requant
 from .filters import filter_of, filter_weights, walk
 from .gather import gathered
 from .layers import Clamp, ConvLayer, Filter, Operand, Storage, Unfit, Window
-from .layout import Image, blocks_of
-from .limits import MAX_KERNEL, check_size, check_window, without_idle_strides
+from .layout import Gather, Image, blocks_of
+from .limits import check_size, check_window, without_idle_strides
 from .phases import Phase, transposed, undilated
 
 Int8s = npt.NDArray[np.int8]
@@ -35,23 +35,21 @@ def lower_conv(graph: Graph, op: Op, x: Storage, x_image: Image, y: Storage, y_i
     Raises `Unfit` when the hardware cannot run it.
     """
     weights = _data(graph.tensors[op.inputs[1]])
+    window, sums = _window(op, weights.shape[1:3], y_image), _sums(weights, (1, 2, 3))
+    source, target = Operand(x.name, x_image), Operand(y.name, y_image)
+    if hosted and op.attrs["groups"] == 1:
+        fill = graph.operands(op)[0].zero_point
+        form = gathered(op.name, x, window, y_image, weights, fill, word_bytes)
+        if form is not None:
+            tiles, (storage, image, window, _) = tile_weights(form.weights, word_bytes), form
+            packed = _layer(graph, op, Operand(storage.name, image), target, window, tiles, sums, word_bytes,
+                            (0,) * len(tiles), storage.gather)
+            return packed, storage
     tiles = tile_weights(_ungroup(weights, op.attrs["groups"]), word_bytes)
     sources = (0,) * len(tiles)
     if op.attrs["groups"] > 1:
         sources, _, tiles = own_blocks(tiles)
-    window, sums = _window(op, weights.shape[1:3], y_image), _sums(weights, (1, 2, 3))
-    source, target = Operand(x.name, x_image), Operand(y.name, y_image)
-    layer = _layer(graph, op, source, target, window, tiles, sums, word_bytes, sources)
-    if not hosted or op.attrs["groups"] > 1:
-        return layer, None
-    form = gathered(op.name, x, window, y_image, weights, layer.fill, word_bytes)
-    if form is None:
-        return layer, None
-    check_size(form.image)
-    packed = replace(layer, inputs=(Operand(form.storage.name, form.image),), output=target,
-                     window=form.window, weights=tile_weights(form.weights, word_bytes), gathered=True,
-                     transposed=form.storage.gather is not None and form.storage.gather.transposed)
-    return packed, form.storage
+    return _layer(graph, op, source, target, window, tiles, sums, word_bytes, sources), None
 
 
 def own_blocks(tiles: Int8s, farthest: int = 1) -> tuple[tuple[int, ...], int, Int8s]:
@@ -209,19 +207,22 @@ def _window(op: Op, kernel: tuple[int, ...], out: Image) -> Window:
 
 
 def _layer(graph: Graph, op: Op, x: Operand, y: Operand, window: Window, weights: Int8s,
-               sums: npt.NDArray[np.int64], word_bytes: int, sources: tuple[int, ...]) -> ConvLayer:
+           sums: npt.NDArray[np.int64], word_bytes: int, sources: tuple[int, ...],
+           gather: Gather | None = None) -> ConvLayer:
     """Return the layer of a convolution with `weights` in tiles, whose `sums` per output channel are these.
 
     Raises `Unfit` when the hardware cannot run it.
     """
-    if window.is_pointwise:
+    columns = gather is not None and gather.transposed
+    if window.is_pointwise and gather is None:
         x, y = flattened(x, y)
     for operand in (x, y):
         check_size(operand.image)
-    check_window(window, x.image, y.image, MAX_KERNEL)
+    check_window(window, x.image, y.image.transposed if columns else y.image)
     (lo, hi), tensor = act_range(graph, op), graph.operands(op)[0]
     return ConvLayer(op.name, (x,), y, window, Clamp(graph.result(op).zero_point, lo, hi), weights,
-                     _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, sources)
+                     _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, sources,
+                     gathered=gather is not None, transposed=columns)
 
 
 def flattened(x: Operand, y: Operand) -> tuple[Operand, Operand]:
