@@ -224,6 +224,13 @@ def audio_rows(net: Net) -> list[Act]:
     return [net.convolution(x, 12, 1)]
 
 
+def raw_audio(net: Net) -> list[Act]:
+    """Samples of sound, more than coordinates hold, through kernels longer than an instruction holds."""
+    x = net.pooled(net.convolution(net.input(1, 9000, 1), 8, (1, 80), (1, 4)), (1, 4), 4)
+    x = net.pooled(net.convolution(x, 12, (1, 40), (1, 8)), (1, 4), 4)
+    return [net.soft(net.dense(net.averaged(net.convolution(x, 16, (1, 3)), keep=False), 10))]
+
+
 def large_grey(net: Net) -> list[Act]:
     """A grey image much larger than the activation buffer."""
     x = net.convolution(net.input(180, 180, 1), 8, 3, 2)
@@ -323,7 +330,7 @@ def classifier(net: Net) -> list[Act]:
 
 
 ARCHITECTURES: tuple[Architecture, ...] = (
-    detector, squeeze_and_excite, activations, fire, inception, shuffle, residual, audio_columns, audio_rows,
+    detector, squeeze_and_excite, activations, fire, inception, shuffle, residual, audio_columns, audio_rows, raw_audio,
     large_grey, unet, pyramid, dense_blocks, yolo, large_kernels, poolings, two_inputs, mixer, attention, classifier)
 
 

@@ -54,7 +54,7 @@ def _without(layers: Sequence[Layer], move: MoveLayer) -> list[Layer] | None:
 def _absorbed(layer: ConvLayer, move: MoveLayer) -> ConvLayer | None:
     """Return `layer` with the input of `move` as its first input, or None when it cannot read that."""
     (source,), result = move.inputs, layer.inputs[0]
-    if layer.filter or layer.gathered or result.part or result.image.plane != source.image.plane:
+    if layer.filter or layer.gather or result.part or result.image.plane != source.image.plane:
         return None
     if result.image[:2] != source.image[:2]:  # one of them is one long row
         if source.part:

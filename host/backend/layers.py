@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -134,14 +135,14 @@ class Layer:
     window: Window
 
     @property
-    def splits_rows(self) -> bool:
-        """Whether bands may be parts of the rows of the output."""
-        return True
+    def steps_of_bands(self) -> tuple[int, int]:
+        """Bands begin at multiples of so many rows, and columns, of the output."""
+        return 1, 1
 
     @property
-    def splits_columns(self) -> bool:
-        """Whether bands may be parts of the columns of the output."""
-        return True
+    def by_columns(self) -> bool:
+        """Whether bands are rather columns of the output than rows."""
+        return False
 
     def needs(self, position: int, out: Rect) -> Rect:
         """Return the pixels of operand `position` (-1: the output) that the output pixels `out` read."""
@@ -211,8 +212,8 @@ class ConvLayer(Layer):
         sources: first of the input blocks that each output block reads, as many as the weights have.
         every: distance between these input blocks.
         filter: runs in the array's filter mode, one weight tile per pass of the filter; else None.
-        gathered: the input's words are gathered from raw rows, which loads do not split.
-        transposed: the input image is transposed, and the output is walked column by column.
+        gather: how the input's words are gathered, if they are, from raw rows; from raw columns, the input image is
+            transposed, and the output is walked column by column.
         steps: element-wise operators that follow tile by tile.
     """
 
@@ -223,8 +224,7 @@ class ConvLayer(Layer):
     sources: tuple[int, ...]
     every: int = 1
     filter: Filter | None = None
-    gathered: bool = False
-    transposed: bool = False
+    gather: Gather | None = None
     steps: tuple[Step, ...] = ()
 
     def needs(self, position: int, out: Rect) -> Rect:
@@ -242,12 +242,20 @@ class ConvLayer(Layer):
         return low, max(self.sources[first:first + count]) + (self.weights.shape[3] - 1) * self.every + 1 - low
 
     @property
-    def splits_rows(self) -> bool:
-        return not self.transposed
+    def transposed(self) -> bool:
+        return self.gather is not None and self.gather.transposed
 
     @property
-    def splits_columns(self) -> bool:
-        return not self.gathered or self.transposed
+    def steps_of_bands(self) -> tuple[int, int]:
+        if self.gather is None:
+            return 1, 1
+        word = self.weights.shape[-1]
+        step = word // math.gcd(self.gather.pitch, word)  # a load begins at a word of DRAM
+        return (step, 1) if self.transposed else (1, step)
+
+    @property
+    def by_columns(self) -> bool:
+        return self.transposed
 
     @property
     def blockwise(self) -> bool:

@@ -222,7 +222,7 @@ def _layer(graph: Graph, op: Op, x: Operand, y: Operand, window: Window, weights
     (lo, hi), tensor = act_range(graph, op), graph.operands(op)[0]
     return ConvLayer(op.name, (x,), y, window, Clamp(graph.result(op).zero_point, lo, hi), weights,
                      _params(graph, op, tensor.zero_point, sums, word_bytes), tensor.zero_point, sources,
-                     gathered=gather is not None, transposed=columns)
+                     gather=gather)
 
 
 def flattened(x: Operand, y: Operand) -> tuple[Operand, Operand]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from ...hw.config import AcceleratorConfig
@@ -37,11 +37,14 @@ class Bands:
     words: tuple[tuple[int, int], ...] = ()
 
 
-def split(low: int, high: int, most: int) -> list[tuple[int, int]]:
-    """Split [low, high) into the fewest ranges of at most `most`, as equal as they can be."""
+def split(low: int, high: int, most: int, step: int = 1) -> list[tuple[int, int]]:
+    """Split [low, high) into the fewest ranges of at most `most`, as equal as they can be.
+
+    With a `step`, ranges begin at multiples of it from `low` on, and may be longer by less than a step.
+    """
     count = -(-(high - low) // most)
-    edges = [low + (high - low) * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    edges = sorted({*(low + (high - low) * i // count // step * step for i in range(count)), high})
+    return list(pairwise(edges))
 
 
 def tiles(rect: Rect, most: int) -> list[Rect]:
@@ -62,14 +65,14 @@ def plan_bands(layer: Layer, streamed: Sequence[int], budget: int, config: Accel
     `streamed` are positions of operands as in `Bands.words`.
     """
     image = layer.output.image
-    heights = _pieces(image.h) if layer.splits_rows else [image.h]
-    shapes = [(height, image.w) for height in heights]
-    if layer.splits_columns:
-        shapes += [(heights[-1], width) for width in _pieces(image.w)[1:]]
+    heights, widths, (down, across) = _pieces(image.h), _pieces(image.w), layer.steps_of_bands
+    shapes = [(height, image.w) for height in heights] + [(1, width) for width in widths[1:]]
+    if layer.by_columns:
+        shapes = [(image.h, width) for width in widths] + [(height, 1) for height in heights[1:]]
     ranges = [split(0, image.blocks, count) for count in _pieces(image.blocks)]
     best, lowest = None, math.inf
     for height, width in shapes:
-        rows, columns = split(0, image.h, height), split(0, image.w, width)
+        rows, columns = split(0, image.h, height, down), split(0, image.w, width, across)
         cut = Cut(layer, rows, columns, streamed, config)
         for blocks in ranges:
             words = cut.words(blocks)

@@ -45,10 +45,12 @@ class Transfers:
         gather, dram = self._storages[storage].gather, self._dram[storage]
         if gather:
             for block in range(first, first + count):
-                assert rect.x0 == 0, "rows are gathered from their first pixel on"
+                skipped, rest = divmod(rect.x0 * gather.pitch, self._word)
+                assert not rest, "words are gathered from a word of DRAM on"
                 words = -(-((rect.w - 1) * gather.pitch + self._word) // self._word)
-                yield self._transfer(opcode, layer, storage, dram + rect.y0 * gather.row_bytes + block * self._word,
-                                     gather.row_bytes, target.address(rect.y0, 0, block), target.row, rect.h, words,
+                yield self._transfer(opcode, layer, storage, dram + rect.y0 * gather.row_bytes
+                                     + (skipped + block) * self._word, gather.row_bytes,
+                                     target.address(rect.y0, rect.x0, block), target.row, rect.h, words,
                                      pitch=gather.pitch, windows=rect.w)
             return
         start = dram + source.address(rect.y0, rect.x0, first) * self._word

@@ -152,6 +152,12 @@ def test_splits_are_balanced(low, high, most, expected):
     assert split(low, high, most) == expected
 
 
+@pytest.mark.parametrize(("size", "most", "step", "expected"), [
+    (20, 7, 4, [(0, 4), (4, 12), (12, 20)]), (10, 3, 4, [(0, 4), (4, 10)]), (3, 1, 4, [(0, 3)])])
+def test_splits_with_a_step_begin_at_its_multiples(size, most, step, expected):
+    assert split(0, size, most, step) == expected
+
+
 @pytest.mark.parametrize("rect", [Rect(1, 9, 2, 7), Rect(0, 1, 0, 30), Rect(3, 5, 0, 17)])
 def test_tiles_cover_a_rectangle_once_and_are_small_enough(rect):
     parts = tiles(rect, 16)

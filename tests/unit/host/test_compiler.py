@@ -302,9 +302,10 @@ def cpu_case(kind: str) -> tuple[Graph, str]:
         big = QuantParams((400.0,), (0,))
         tensors = [act("x", 1, 2, 2, 4, quant=big), const("w", 4, 1, 1, 4, quant=big), act("y", 1, 2, 2, 4)]
         return graph(tensors, [op("CONV_2D", "x w", "y", **conv, groups=1)]), "left shift"
-    if kind == "kernel":
-        tensors = [act("x", 1, 20, 2, 4), const("w", 4, 17, 1, 4), act("y", 1, 4, 2, 4)]
-        return graph(tensors, [op("CONV_2D", "x w", "y", **conv, groups=1)]), "kernel y must be at most 16, not 17"
+    if kind == "stride":
+        tensors = [act("x", 1, 33, 2, 8), const("w", 4, 1, 1, 8), act("y", 1, 3, 2, 4)]
+        wide = {**conv, "stride": (16, 1)}
+        return graph(tensors, [op("CONV_2D", "x w", "y", **wide, groups=1)]), "stride y must be at most 15, not 16"
     if kind == "broadcast":
         tensors = [act("x", 1, 2, 2, 4), act("b", 1, 2, 2, 1), act("y", 1, 2, 2, 4)]
         return graph(tensors, [op("ADD", "x b", "y", activation="NONE")], inputs="x b"), "4 channels like the result"
@@ -319,7 +320,7 @@ def cpu_case(kind: str) -> tuple[Graph, str]:
     return graph(tensors, [op("QUANTIZE", "x", "y")]), "not uint8 and int8"
 
 
-@pytest.mark.parametrize("kind", ["left shift", "kernel", "broadcast", "size", "maximum", "uint8"])
+@pytest.mark.parametrize("kind", ["left shift", "stride", "broadcast", "size", "maximum", "uint8"])
 def test_what_the_hardware_cannot_do_runs_on_the_cpu_with_a_reason(kind):
     network, reason = cpu_case(kind)
     compiled = compile_graph(network, TINY)
