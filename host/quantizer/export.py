@@ -113,6 +113,16 @@ def _pool(e: _Exporter, op: Op) -> None:
     e.write(op.kind, [x], op, **options, filter_height=kernel[0], filter_width=kernel[1])
 
 
+def _relu6(e: _Exporter, op: Op) -> None:
+    """Write RELU6; a QUANTIZE changes the scale before, because the RELU6 of TFLite Micro keeps the codes."""
+    (x,), y = e.operands(op), e.graph.result(op)
+    if e.graph.tensors[op.inputs[0]].quant != y.quant:
+        rescaled = e.add(y, f"{y.name}/rescaled")
+        e.builder.op("QUANTIZE", [x], [rescaled])
+        x = rescaled
+    e.write(op.kind, [x], op)
+
+
 def _transpose_conv(e: _Exporter, op: Op) -> None:
     x, weights, *bias = e.operands(op)
     y, stride = e.graph.result(op), op.attrs["stride"]
@@ -166,6 +176,7 @@ _WRITERS: dict[str, Callable[[_Exporter, Op], None]] = {
                                              keep_num_dims=op.attrs["keep_dims"]),
     "GATHER": _constants("indices", lambda e, op: op.attrs["indices"], "axis"),
     "PAD": _constants("paddings", lambda e, op: op.attrs["paddings"]),
+    "RELU6": _relu6,
     "RESHAPE": _constants("shape", lambda e, op: e.graph.result(op).shape),
     "SLICE": _slice,
     "TRANSPOSE": _constants("perm", lambda e, op: op.attrs["perm"]),

@@ -19,21 +19,34 @@ ACTIVATED = frozenset({"ADD", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D",
 def fuse(graph: Graph) -> Graph:
     """Return `graph` with batch normalisation folded into weights, constant terms into biases, and activations fused.
 
-    An operator merges with the one before it where nothing else reads what lies between.
+    An operator merges with the one before it where nothing else reads what lies between; a RESHAPE between them that
+    keeps the channels then comes behind both.
     """
     tensors, made = dict(graph.tensors), dict[str, Op]()  # by output
     for op in graph.ops:
-        passed = op.inputs[0]
-        before = made.get(passed)
         (y,) = op.outputs
         made[y] = op
-        if before is None or graph.consumers(passed) != (op,) or passed in graph.outputs:
+        between, before = [op.inputs[0]], made.get(op.inputs[0])
+        reshape = before if before is not None and _keeps_channels(graph, before) else None
+        if reshape is not None:
+            between.append(reshape.inputs[0])
+            before = made.get(reshape.inputs[0])
+        if before is None or any(len(graph.consumers(name)) > 1 or name in graph.outputs for name in between):
             continue
         merged = _merged(tensors, before, op)
-        if merged is not None:
-            del made[passed]
-            made[y] = merged
+        if merged is None:
+            continue
+        del made[op.inputs[0]]
+        made[y] = merged
+        if reshape is not None:
+            made[reshape.inputs[0]] = replace(merged, outputs=reshape.inputs)
+            made[y] = replace(reshape, outputs=op.outputs)
     return replace(graph, tensors=tensors).with_ops(made.values())
+
+
+def _keeps_channels(graph: Graph, op: Op) -> bool:
+    """Say whether `op` is a RESHAPE of all but the last axis, as behind the convolutions of one-dimensional signals."""
+    return op.kind == "RESHAPE" and graph.result(op).shape[-1:] == graph.tensors[op.inputs[0]].shape[-1:] != ()
 
 
 def _merged(tensors: dict[str, Tensor], before: Op, op: Op) -> Op | None:
@@ -66,8 +79,8 @@ def _merged(tensors: dict[str, Tensor], before: Op, op: Op) -> Op | None:
 
 def _per_channel(tensors: dict[str, Tensor], before: Op, op: Op) -> np.ndarray | None:
     """Return the constant operand of `op` as one float32 per output channel of `before`, None if it is not that."""
-    other, y = tensors[op.inputs[1]], tensors[op.outputs[0]]
-    if other.data is None or y.shape != tensors[before.outputs[0]].shape:
+    x, other, y = (tensors[name] for name in (*op.inputs, *op.outputs))
+    if other.data is None or y.shape != x.shape:
         return None
     channels = y.shape[-1]
     if other.size not in (1, channels) or (other.size > 1 and other.shape[-1] != channels):

@@ -202,6 +202,9 @@ OPERATORS: dict[str, tuple[list[Step], dict[str, np.ndarray], tuple[int, ...]]] 
                            {"w": _values(1, 8, 6, 1, 1)}, (1, 2, 16, 16)),
     "space_to_depth": ([("SpaceToDepth", ["x"], "y", {"blocksize": 2})], {}, (1, 24, 4, 4)),
     "clip": ([("Clip", ["x", "lo", "hi"], "y", {})], {"lo": np.float32(-0.25), "hi": np.float32(0.5)}, IMAGE),
+    "relu6_alone": ([("Concat", ["x", "x"], "c", {"axis": 1}), ("Mul", ["c", "k"], "m", {}),
+                     ("Concat", ["m", "x"], "d", {"axis": 1}), ("Clip", ["d", "lo", "hi"], "y", {})],
+                    {"k": np.array([5], np.float32), "lo": np.float32(0), "hi": np.float32(6)}, (1, 18, 8, 8)),
     "reversed": ([("Slice", ["x", "b", "e", "a", "st"], "y", {})],
                  {"b": np.array([-1]), "e": np.array([-100]), "a": np.array([3]), "st": np.array([-1])}, IMAGE),
     "attention": ([("Reshape", ["x", "s"], "a", {}), ("Transpose", ["a"], "t", {"perm": [0, 2, 1]}),
@@ -223,6 +226,17 @@ def test_batch_normalisation_and_activation_vanish(tmp_path: Path) -> None:
     graph = read_real(onnx_models.write(tmp_path / "m.onnx", {"x": IMAGE}, steps, constants, {"y": out}))
     (conv,) = [op for op in fuse(graph).ops if op.kind != "TRANSPOSE"]
     assert (conv.kind, conv.attrs["activation"], len(conv.inputs)) == ("CONV_2D", "RELU6", 3)
+
+
+def test_one_dimensional_convolutions_are_fused_as_well(tmp_path: Path) -> None:
+    channels = {name: np.abs(_values(seed, 4)) + 0.5 for seed, name in enumerate(("scale", "bias", "mean", "var"))}
+    steps: list[Step] = [("Conv", ["x", "w"], "c", {}), ("BatchNormalization", ["c", *channels], "n", {}),
+                         ("Clip", ["n", "lo", "hi"], "r", {}), ("Add", ["r", "x"], "y", {})]
+    constants = {"w": _values(7, 4, 4, 1), "lo": np.float32(0), "hi": np.float32(6), **channels}
+    path = onnx_models.write(tmp_path / "m.onnx", {"x": (1, 4, 30)}, steps, constants, {"y": (1, 4, 30)})
+    conv, total = [op for op in fuse(read_real(path)).ops if op.kind not in ("RESHAPE", "TRANSPOSE")]
+    assert (conv.kind, conv.attrs["activation"], len(conv.inputs), total.kind) == ("CONV_2D", "RELU6", 3, "ADD")
+    _check(path, sqnr_db=25.0)
 
 
 def test_tensor_that_two_operators_read_is_not_fused_away(tmp_path: Path) -> None:
