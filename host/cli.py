@@ -19,12 +19,13 @@ from . import arrays, inspection
 from .bench.commands import bench
 from .compiler import compile_graph
 from .console import check_writable, config_options, show
-from .devices.select import DEVICES
+from .devices.select import DEVICES, GOLDEN
 from .disasm import disassemble
 from .errors import SystolithError, UsageError
 from .graph import Graph
 from .program import Program
 from .quantizer.commands import quantize_command
+from .report import stall_table
 from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
 from .runtime.performance import performance
@@ -107,8 +108,10 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @click.option("--batch", metavar="N", type=click.IntRange(1),
               help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
+@click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
 def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
-                preset: str | None, settings: tuple[str, ...], batch: int | None, report: Path | None) -> None:
+                preset: str | None, settings: tuple[str, ...], batch: int | None, report: Path | None,
+                stalls: bool) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
@@ -119,6 +122,9 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     """
     if perf and (source or output or device):
         raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
+    if stalls and device == GOLDEN:
+        raise UsageError(f"--stalls must come with --device {' or '.join(DEVICES[1:])}, not {GOLDEN}, "
+                         "which counts no cycles")
     if not perf and source is None:
         raise UsageError("Missing option '--input'; give a file of samples, or --perf to count cycles without")
     inputs = arrays.load(source) if source else {}
@@ -149,6 +155,8 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     if report is not None:
         measured.save(report)
     show(measured.table())
+    if stalls and measured.stalls is not None:
+        show(stall_table(measured))
     at_once = f", up to {measured.batch} at once," if measured.batch > 1 else ""
     how = "counted without data" if perf else f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once}"
     print(f"{how} in {measured.seconds:.3f} s")

@@ -1,23 +1,53 @@
-"""Where the cycles of a run went: what each layer took and how long the array waited for DRAM.
+"""Where the cycles of a run went: which layer each of them belongs to, and what the array did or waited for in it.
 
 Both come from the trace of a run, the cycles in which instructions started and in which their effects were complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import enum
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ..hw.compute import array_cycles
+from ..hw.compute import array_cycles, pass_words
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES, Unit
-from ..sim.decode import decode_instruction
+from ..hw.issue import GRANT_LATENCY
+from ..sim.decode import Instruction, decode_instruction
 from .devices.base import RunResult
+from .program import HwStep, Program
 
 IntArray = npt.NDArray[np.int64]
+
+
+class Cause(enum.IntEnum):
+    """What the array does in a cycle or, while it is idle, what the tile that it takes next waits for.
+
+    A cycle has one cause. An idle one has the first that applies, in the order VECTOR, STORE, DRAM, ISSUE, FILL; so
+    DRAM is only what data alone would save. Causes are direct: where the array waits for the vector unit, and that for
+    data, it is VECTOR.
+    """
+
+    BUSY = 0
+    """A word of pixels passes, also one of the padding or, in filter mode, one that completes no output."""
+    WEIGHTS = 1
+    """A pass of fewer words than the array has rows lasts until the next tile of weights is loaded."""
+    VECTOR = 2
+    """The vector unit has not done what the tile waits for: mostly, to empty an accumulator half. After the last
+    tile: it has not retired its last instruction."""
+    STORE = 3
+    """The same of the store unit; after the last tile, results go to DRAM."""
+    DRAM = 4
+    """The load unit has not done what the tile waits for: data have not arrived."""
+    ISSUE = 5
+    """The instruction waits for nothing but has not started: it is not fetched, or its banks are in use."""
+    FILL = 6
+    """It has started: its first words are on the way through the array, which was empty or changed its mode."""
+    END = 7
+    """All work is done, and the core stops."""
 
 
 @dataclass(frozen=True)
@@ -29,73 +59,124 @@ class InstructionTable:
         waits: how many instructions of each unit it waits for, int64 [instructions, units].
         layers: index of the layer that it belongs to, int64 [instructions].
         array_cycles: cycles in which it keeps the array busy, 0 for other units, int64 [instructions].
+        words: words of pixels that it streams through the array, at most `array_cycles`, int64 [instructions].
     """
 
     units: IntArray
     waits: IntArray
     layers: IntArray
     array_cycles: IntArray
+    words: IntArray
 
     @classmethod
     def of(cls, code: bytes, layers: Sequence[int] | npt.NDArray[np.integer],
            config: AcceleratorConfig) -> InstructionTable:
         """Return the table of `code`, valid instructions of `INSTR_BYTES` each."""
-        instructions = [decode_instruction(code[at:at + INSTR_BYTES], at // INSTR_BYTES)
-                        for at in range(0, len(code), INSTR_BYTES)]
-        busy = [array_cycles(config, i.fields) if i.unit == Unit.COMPUTE else 0 for i in instructions]
-        return cls(np.array([i.unit for i in instructions], np.int64), np.array([i.waits for i in instructions]),
-                   np.asarray(layers, np.int64), np.array(busy, np.int64))
+        return cls.of_instructions(decode_code(code), layers, config)
+
+    @classmethod
+    def of_instructions(cls, instructions: Sequence[Instruction], layers: Sequence[int] | npt.NDArray[np.integer],
+                        config: AcceleratorConfig) -> InstructionTable:
+        """Return the table of decoded instructions."""
+        busy, words = np.zeros((2, len(instructions)), np.int64)
+        for i in instructions:
+            if i.unit == Unit.COMPUTE:
+                busy[i.index] = array_cycles(config, i.fields)
+                words[i.index] = i.fields["groups"] * i.fields["tiles"] * pass_words(i.fields)
+        return cls(np.array([i.unit for i in instructions], np.int64),
+                   np.array([i.waits for i in instructions], np.int64).reshape(-1, len(Unit)),
+                   np.asarray(layers, np.int64), busy, words)
 
 
-def layer_cycles(table: InstructionTable, result: RunResult, layers: int) -> IntArray | None:
-    """Return the cycles of the run that belong to each of `layers` layers, int64 [layers], or None without a trace.
+def decode_code(code: bytes) -> list[Instruction]:
+    """Return the instructions of `code`, valid ones of `INSTR_BYTES` each."""
+    return [decode_instruction(code[at:at + INSTR_BYTES], at // INSTR_BYTES) for at in range(0, len(code), INSTR_BYTES)]
 
-    Layers overlap, but every cycle is charged once: to the layer whose tiles the array works on; while the array is
+
+def hardware_code(program: Program) -> Iterator[tuple[bytes, npt.NDArray[np.integer]]]:
+    """Yield the instructions of each hardware step of `program`, and the layer of each of them."""
+    for step in program.steps:
+        if isinstance(step, HwStep):
+            yield (program.image[step.code_offset:step.code_offset + step.count * INSTR_BYTES],
+                   program.layer_index[step.first:step.first + step.count])
+
+
+def working(result: RunResult, unit: Unit) -> tuple[IntArray, IntArray]:
+    """Return from when until when `unit` works on each of its instructions, of a run with a trace.
+
+    A unit accepts an instruction while it works on the one before, and then works on it from when that one is done.
+    """
+    assert result.issue is not None and result.retire is not None
+    stops = result.retire[unit].astype(np.int64)
+    return np.maximum(result.issue[unit].astype(np.int64), np.concatenate([[0], stops])[:-1]), stops
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The cycles of a run, in order, as spans of one layer and one cause.
+
+    Layers overlap, but every cycle belongs to one: to the layer whose tiles the array works on; while the array is
     idle, to the layer without array work (a pooling, an addition) that the vector unit runs; otherwise to the layer
-    that the array is about to begin, and after its last tile to the last layer. So the sum is the run's total, and a
-    layer pays for its own fill, drain and waiting, but not for work that it hides behind another.
+    that the array is about to begin, and after its last tile to the last layer. So a layer pays for its own fill, drain
+    and waiting, but not for work that it hides behind another.
+
+    The array's cycles count from when it retires an instruction back, `InstructionTable.array_cycles` at most; those of
+    WEIGHTS are put in front of the BUSY ones, although they alternate by the pass.
+
+    Attributes:
+        edges: where spans begin, and the end of the run, ascending from 0, int64 [spans + 1].
+        layers: layer of each span, int64 [spans].
+        causes: its `Cause`, int64 [spans].
     """
-    if result.issue is None or result.retire is None or result.cycles is None:
-        return None
-    compute = table.units == Unit.COMPUTE
-    end = result.retire[Unit.COMPUTE].astype(np.int64)
-    begin = np.maximum(end - table.array_cycles[compute], np.concatenate([[0], end])[:-1])
-    vector = table.units == Unit.VECTOR
-    alone = ~np.isin(table.layers[vector], table.layers[compute])
-    # The unit accepts an instruction while it works on the one before.
-    stops = result.retire[Unit.VECTOR].astype(np.int64)
-    starts = np.maximum(result.issue[Unit.VECTOR], np.concatenate([[0], stops])[:-1])
-    start, stop = starts[alone], stops[alone]
 
-    charged = np.zeros(layers, np.int64)
-    np.add.at(charged, table.layers[compute], end - begin)
-    exposed = (stop - start) - (_covered(stop, begin, end) - _covered(start, begin, end))
-    np.add.at(charged, table.layers[vector][alone], exposed)
-    idle_from, idle_to = np.concatenate([[0], end]), np.concatenate([begin, [result.cycles]])
-    rest = (idle_to - idle_from) - (_covered(idle_to, start, stop) - _covered(idle_from, start, stop))
-    np.add.at(charged, np.append(table.layers[compute], table.layers.max()), rest)
-    return charged
+    edges: IntArray
+    layers: IntArray
+    causes: IntArray
 
+    @classmethod
+    def of(cls, table: InstructionTable, result: RunResult) -> Timeline | None:
+        """Return the timeline of a run of the instructions of `table`, or None without a trace."""
+        if result.issue is None or result.retire is None or result.cycles is None:
+            return None
+        compute = table.units == Unit.COMPUTE
+        end = result.retire[Unit.COMPUTE].astype(np.int64)
+        free = np.concatenate([[0], end])
+        begin = np.maximum(end - table.array_cycles[compute], free[:-1])
+        # What the array waits for: one row per instruction, and one for the end of the run, which waits for everything.
+        limit = np.append(begin, result.cycles)
+        waits = np.vstack([table.waits[compute], [len(result.retire[unit]) for unit in Unit]])
+        done = {unit: np.concatenate([[0], result.retire[unit]])[waits[:, unit]].astype(np.int64) for unit in Unit}
+        granted = np.append(result.issue[Unit.COMPUTE].astype(np.int64) - GRANT_LATENCY, 0)
+        steps = [free]
+        for until in (done[Unit.VECTOR], done[Unit.STORE], done[Unit.LOAD], granted):
+            steps.append(np.maximum(steps[-1], np.minimum(until, limit)))
+        # The columns of a row are the beginnings of its spans, most of them empty.
+        busy = np.append(end - table.words[compute], result.cycles)
+        begins = np.column_stack([*steps, limit, busy]).reshape(-1)
+        causes = np.tile([Cause.VECTOR, Cause.STORE, Cause.DRAM, Cause.ISSUE, Cause.FILL, Cause.WEIGHTS, Cause.BUSY],
+                         len(limit))
+        causes[len(causes) - 3:] = Cause.END
+        layers = np.repeat(np.append(table.layers[compute], table.layers.max(initial=0)), len(causes) // len(limit))
+        return cls._with_vector_layers(np.append(begins, result.cycles), layers, causes, table, result)
 
-def _covered(times: IntArray, begin: IntArray, end: IntArray) -> IntArray:
-    """Return how much of [0, t) the disjoint, ascending intervals [begin, end) cover, for each t in `times`."""
-    before = np.searchsorted(begin, times, side="right")
-    lengths = np.concatenate([[0], np.cumsum(end - begin)])
-    beyond = np.maximum(0, np.concatenate([[0], end])[before] - times)
-    return lengths[before] - np.where(before > 0, beyond, 0)
+    @classmethod
+    def _with_vector_layers(cls, edges: IntArray, layers: IntArray, causes: IntArray, table: InstructionTable,
+                            result: RunResult) -> Timeline:
+        """Return the timeline whose idle spans belong to layers without array work where those run."""
+        of_vector = table.layers[table.units == Unit.VECTOR]
+        alone = ~np.isin(of_vector, table.layers[table.units == Unit.COMPUTE])
+        start, stop = (times[alone] for times in working(result, Unit.VECTOR))
+        cut = np.unique(np.concatenate([edges, start, stop]))
+        span = np.searchsorted(edges, cut[:-1], side="right") - 1
+        layers, causes = layers[span], causes[span]
+        runs = np.searchsorted(start, cut[:-1], side="right") - 1
+        inside = (runs >= 0) & (cut[:-1] < np.append(stop, 0)[runs])
+        idle = (causes != Cause.BUSY) & (causes != Cause.WEIGHTS)
+        layers = np.where(inside & idle, np.append(of_vector[alone], 0)[runs], layers)
+        return cls(cut, layers, causes)
 
-
-def dram_wait_cycles(table: InstructionTable, result: RunResult) -> int | None:
-    """Return the cycles in which the array stood still only because data had not arrived, or None without a trace.
-
-    That is, for each compute instruction, the time from when the array was free and every other unit had done what the
-    instruction waits for until the loads that it waits for were complete.
-    """
-    if result.issue is None or result.retire is None:
-        return None
-    compute = table.units == Unit.COMPUTE
-    issue, retire = result.issue[Unit.COMPUTE], result.retire[Unit.COMPUTE]
-    ready = {unit: np.concatenate([[0], result.retire[unit]])[table.waits[compute, unit]] for unit in Unit}
-    free = np.concatenate([[0], retire])[:-1]
-    others = np.maximum.reduce([free, *(ready[unit] for unit in Unit if unit != Unit.LOAD)])
-    return int(np.maximum(0, np.minimum(issue, ready[Unit.LOAD]) - others).sum())
+    def cycles(self, layers: int) -> IntArray:
+        """Return the cycles of each of `layers` layers by cause, int64 [layers, causes]; their sum is the run's."""
+        charged = np.zeros((layers, len(Cause)), np.int64)
+        np.add.at(charged, (self.layers, self.causes), np.diff(self.edges))
+        return charged

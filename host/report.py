@@ -24,9 +24,10 @@ class LayerReport:
         unit: "array", "vector" or "cpu": who did the work.
         macs: multiply-accumulates per sample.
         cycles: clock cycles that the layer added to a sample, or None when the device does not count them; layers
-            overlap, see `profile.layer_cycles`.
+            overlap, see `profile.Timeline`.
         utilisation: macs / (cycles * rows * cols), 0 to 1, or None when there are no cycles to divide by.
         reason: why the operator runs on the CPU, or None.
+        stalls: `cycles` by what the array did or waited for, see `profile.Cause`, or None as above.
     """
 
     name: str
@@ -36,6 +37,7 @@ class LayerReport:
     cycles: int | None
     utilisation: float | None
     reason: str | None = None
+    stalls: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Report:
         note: why the device left out what it else would count, one line, or None.
         counters: the device's own counters, summed over all samples.
         layers: the operators in execution order; their cycles sum to `cycles`.
+        stalls: the sum of the layers' `stalls`, or None.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Report:
     note: str | None = None
     counters: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
+    stalls: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""
@@ -109,6 +113,22 @@ class Report:
         elif self.note is not None:
             table.caption = self.note
         return table
+
+
+def stall_table(report: Report) -> Table:
+    """Return each layer's cycles by cause, and their sum, as a table for `rich`; of a report that has them."""
+    table = Table(title="cycles by cause", title_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("layer", overflow="fold")
+    total = report.stalls or {}
+    for name in (*total, "cycles"):
+        table.add_column(name, justify="right")
+    for layer in report.layers:
+        if layer.cycles:
+            table.add_row(layer.name, *(f"{value:,}" for value in (layer.stalls or {}).values()), _count(layer.cycles))
+    table.add_section()
+    table.add_row("total", *(f"{value:,}" for value in total.values()), _count(report.cycles))
+    table.add_row("share", *(_percent(value / report.cycles if report.cycles else None) for value in total.values()))
+    return table
 
 
 def utilisation(macs: int, cycles: int | None, config: AcceleratorConfig) -> float | None:

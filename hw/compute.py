@@ -16,7 +16,7 @@ from .scratchpad import ACT_READ_LATENCY, act_read_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk, OutputGate
 
 __all__ = ["START_LATENCY", "WEIGHT_READ_LATENCY", "ComputeUnit", "array_cycles", "array_empty", "compute_latency",
-           "pass_cycles"]
+           "pass_cycles", "pass_words"]
 
 # Cycles from accepting an instruction to taking its first pass: the walker's origin, its first point, the loader.
 START_LATENCY = 3
@@ -32,12 +32,16 @@ def pass_cycles(config: AcceleratorConfig, pixels: int) -> int:
     return max(pixels, config.rows, MIN_PASS)
 
 
+def pass_words(fields: Mapping[str, int]) -> int:
+    """Return the words that each pass of a COMPUTE instruction with these fields streams through the array."""
+    if fields["fir"]:
+        return fields["lead"] + fields["walk_h"] * fields["walk_w"]
+    return fields["out_h"] * fields["out_w"]
+
+
 def array_cycles(config: AcceleratorConfig, fields: Mapping[str, int]) -> int:
     """Return the cycles for which a COMPUTE instruction with these fields occupies the array, the fewest possible."""
-    pixels = fields["out_h"] * fields["out_w"]
-    if fields["fir"]:
-        pixels = fields["lead"] + fields["walk_h"] * fields["walk_w"]
-    return fields["groups"] * fields["tiles"] * pass_cycles(config, pixels)
+    return fields["groups"] * fields["tiles"] * pass_cycles(config, pass_words(fields))
 
 
 def compute_latency(config: AcceleratorConfig) -> int:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ...hw.isa import INSTR_BYTES
 from ..devices.base import RunResult
-from ..profile import InstructionTable, dram_wait_cycles, layer_cycles
-from ..program import HwStep, Layer, Program
+from ..profile import Cause, InstructionTable, Timeline, hardware_code
+from ..program import Layer, Program
 from ..report import LayerReport, Report, config_hash, preset_name, utilisation
 
 
@@ -29,8 +28,7 @@ class Measurement:
 
     def restart(self) -> None:
         """Forget all samples."""
-        self._layers: np.ndarray | None = np.zeros(len(self._program.layers), np.int64)
-        self._waits: int | None = 0
+        self._cycles: np.ndarray | None = np.zeros((len(self._program.layers), len(Cause)), np.int64)
         self._counters: Counter[str] = Counter()
         self._note: str | None = None
         self._read = self._written = self._samples = self._batch = 0
@@ -49,49 +47,45 @@ class Measurement:
             self._written += result.dram_bytes_written
             self._note = self._note or result.note
         if any(result.retire is None for result in results):
-            self._layers = self._waits = None
-        if self._layers is None or self._waits is None:
+            self._cycles = None
+        if self._cycles is None:
             return
         # Made when the first trace is there: only a program that ran to its end is known to be well formed.
         if program not in self._tables:
-            self._tables[program] = _tables(program)
+            self._tables[program] = [InstructionTable.of(code, layers, program.config)
+                                     for code, layers in hardware_code(program)]
         for table, result in zip(self._tables[program], results, strict=True):
-            cycles = layer_cycles(table, result, len(program.layers))
-            waits = dram_wait_cycles(table, result)
-            assert cycles is not None and waits is not None, "a device that traces also counts cycles"
+            timeline = Timeline.of(table, result)
+            assert timeline is not None, "a device that traces also counts cycles"
+            cycles = timeline.cycles(len(program.layers))
             assert cycles.sum() == result.cycles, "every cycle belongs to exactly one layer"
-            for index in np.flatnonzero(cycles):
-                self._layers[self._index[program.layers[index].name]] += cycles[index]
-            self._waits += waits
+            for index in np.flatnonzero(cycles.any(axis=1)):
+                self._cycles[self._index[program.layers[index].name]] += cycles[index]
 
     def report(self, device: str, seconds: float) -> Report:
         """Return the report of all samples added, at least one."""
-        program, counted = self._program, self._layers
-        # Rounded where layers end, so that the layers of the average sample still sum to its cycles.
-        ends = None if counted is None else np.cumsum(counted) // self._samples
-        per_layer = [None] * len(program.layers) if ends is None else np.diff(ends, prepend=0).tolist()
-        total = None if ends is None else sum(per_layer)
-        layers = tuple(_layer(layer, cycles, program) for layer, cycles in zip(program.layers, per_layer, strict=True))
-        waits = self._waits / (total * self._samples) if self._waits is not None and total else None
+        program, counted = self._program, self._cycles
+        # Rounded where layers and causes end, so that those of the average sample still sum to its cycles.
+        average = None if counted is None else np.diff(
+            np.cumsum(counted) // self._samples, prepend=0).reshape(counted.shape)
+        stalls = [None] * len(program.layers) if average is None else [_by_name(each) for each in average]
+        total = None if average is None else int(average.sum())
+        layers = tuple(_layer(layer, each, program) for layer, each in zip(program.layers, stalls, strict=True))
+        waits = counted[:, Cause.DRAM].sum() / (total * self._samples) if counted is not None and total else None
         return Report(
             model=program.model, device=device, preset=preset_name(program.config),
             config_hash=config_hash(program.config), samples=self._samples, macs=program.macs, cycles=total,
             utilisation=utilisation(program.macs, total, program.config),
             dram_bytes_read=self._read // self._samples, dram_bytes_written=self._written // self._samples,
             seconds=seconds, dram_wait=waits, batch=self._batch, note=self._note, counters=dict(self._counters),
-            layers=layers)
+            layers=layers, stalls=None if average is None else _by_name(average.sum(axis=0)))
 
 
-def _tables(program: Program) -> list[InstructionTable]:
-    tables = []
-    for step in program.steps:
-        if isinstance(step, HwStep):
-            code = program.image[step.code_offset : step.code_offset + step.count * INSTR_BYTES]
-            layers = program.layer_index[step.first : step.first + step.count]
-            tables.append(InstructionTable.of(code, layers, program.config))
-    return tables
+def _by_name(cycles: np.ndarray) -> dict[str, int]:
+    return {cause.name.lower(): int(cycles[cause]) for cause in Cause}
 
 
-def _layer(layer: Layer, cycles: int | None, program: Program) -> LayerReport:
+def _layer(layer: Layer, stalls: dict[str, int] | None, program: Program) -> LayerReport:
+    cycles = None if stalls is None else sum(stalls.values())
     share = utilisation(layer.macs, cycles, program.config)
-    return LayerReport(layer.name, layer.kind, layer.unit, layer.macs, cycles, share, layer.reason)
+    return LayerReport(layer.name, layer.kind, layer.unit, layer.macs, cycles, share, layer.reason, stalls)

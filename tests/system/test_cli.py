@@ -135,6 +135,18 @@ def test_perf_reports_what_a_run_does_without_data(
     assert counted == run
 
 
+def test_stalls_are_shown_by_layer(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert status("run", MODEL, "--perf", "--stalls", "--report", tmp_path / "r.json") == 0
+
+    _, shown = capsys.readouterr().out.split("cycles by cause")
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 120
+    report = json.loads((tmp_path / "r.json").read_text())
+    for record in (report, *(layer for layer in report["layers"] if layer["cycles"])):
+        counts = [f"{count:,}" for count in (*record["stalls"].values(), record["cycles"])]
+        row = "total" if record is report else record["name"]
+        assert [row, *counts] in [line.split() for line in shown.splitlines()]
+
+
 def test_perf_without_a_compiler_says_what_to_install(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
@@ -198,6 +210,8 @@ def test_reader_that_has_gone_sees_no_message(program: Path) -> None:
     (("run", MODEL), "Missing option '--input'"),
     (("run", MODEL, "--perf", "--input", "{x}"), "--perf must come without --input, --output and --device"),
     (("run", MODEL, "--perf", "--device", "rtl"), "--perf must come without --input, --output and --device"),
+    (("run", MODEL, "--input", "{x}", "--device", "golden", "--stalls"),
+     "--stalls must come with --device sim or rtl, not golden, which counts no cycles"),
     (("run", MODEL, "--perf", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
     (("run", MODEL, "--input", "{x}", "--fast"), "No such option"),
     (("compile", MODEL), "Missing option"),

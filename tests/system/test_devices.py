@@ -50,6 +50,8 @@ def test_report_of_the_rtl_adds_up() -> None:
     assert report.cycles is not None and report.utilisation is not None and report.dram_wait is not None
     assert report.cycles * 3 == report.counters["CYCLES"]
     assert report.cycles == sum(layer.cycles or 0 for layer in report.layers)
+    assert report.stalls is not None and sum(report.stalls.values()) == report.cycles
+    assert all(layer.stalls is not None and sum(layer.stalls.values()) == layer.cycles for layer in report.layers)
     assert report.macs == sum(layer.macs for layer in report.layers)
     assert report.utilisation == report.macs / (report.cycles * 4 * 4)
     assert 0 <= report.dram_wait < 1

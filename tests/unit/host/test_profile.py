@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from systolith.host.devices.base import RunResult
-from systolith.host.profile import InstructionTable, dram_wait_cycles, layer_cycles
+from systolith.host.profile import Cause, InstructionTable, Timeline
 from systolith.hw.config import PRESETS
 from systolith.hw.isa import Opcode, Unit, encode
 
@@ -33,6 +33,17 @@ def _run(**changes: list[int]) -> RunResult:
     return RunResult(0, 0, 100, {}, *as_trace)
 
 
+def _cycles(table: InstructionTable, result: RunResult, layers: int) -> np.ndarray:
+    timeline = Timeline.of(table, result)
+    assert timeline is not None
+    return timeline.cycles(layers)
+
+
+def _causes(result: RunResult) -> dict[str, int]:
+    """Return the cycles of a run of `_program` by cause, those that have any."""
+    return {cause.name: int(n) for cause, n in zip(Cause, _cycles(_program(), result, 2).sum(axis=0), strict=True) if n}
+
+
 def test_table_holds_units_waits_and_layers_in_program_order() -> None:
     table = _program()
 
@@ -52,9 +63,8 @@ def test_array_cycles_are_tiles_times_their_passes() -> None:
 
 
 def test_layers_share_the_run_without_gap_or_overlap() -> None:
-    cycles = layer_cycles(_program(), _run(), layers=3)
+    cycles = _cycles(_program(), _run(), 3).sum(axis=1)
 
-    assert cycles is not None
     # The first tile ends at 30; the second is waited for and worked on until 70, then drained and stored until 100.
     assert cycles.tolist() == [30, 70, 0]
 
@@ -72,9 +82,8 @@ def test_vector_layer_pays_only_for_what_the_array_does_not_hide() -> None:
     retire = {Unit.LOAD: empty, Unit.COMPUTE: np.array([20, 50]), Unit.VECTOR: np.array([45]),
               Unit.STORE: np.array([60])}
 
-    cycles = layer_cycles(table, RunResult(0, 0, 64, {}, issue, retire), layers=4)
+    cycles = _cycles(table, RunResult(0, 0, 64, {}, issue, retire), 4).sum(axis=1)
 
-    assert cycles is not None
     # The pool runs from 15 to 45, the array works from 10 to 20 and from 40 to 50.
     assert cycles.tolist() == [20, 20, 10, 14]
 
@@ -86,9 +95,8 @@ def test_a_vector_instruction_does_not_begin_before_the_one_ahead_of_it_ends() -
     issue = {Unit.LOAD: empty, Unit.COMPUTE: np.array([0]), Unit.VECTOR: np.array([20, 21]), Unit.STORE: empty}
     retire = {Unit.LOAD: empty, Unit.COMPUTE: np.array([20]), Unit.VECTOR: np.array([40, 70]), Unit.STORE: empty}
 
-    cycles = layer_cycles(table, RunResult(0, 0, 70, {}, issue, retire), layers=3)
+    cycles = _cycles(table, RunResult(0, 0, 70, {}, issue, retire), 3).sum(axis=1)
 
-    assert cycles is not None
     assert cycles.tolist() == [20, 20, 30]
 
 
@@ -98,21 +106,55 @@ def test_program_without_array_work_belongs_to_its_vector_layers() -> None:
     issue = {unit: empty for unit in Unit} | {Unit.VECTOR: np.array([5]), Unit.STORE: np.array([20])}
     retire = {unit: empty for unit in Unit} | {Unit.VECTOR: np.array([20]), Unit.STORE: np.array([30])}
 
-    cycles = layer_cycles(table, RunResult(0, 0, 32, {}, issue, retire), layers=2)
+    cycles = _cycles(table, RunResult(0, 0, 32, {}, issue, retire), 2).sum(axis=1)
 
-    assert cycles is not None
     assert cycles.tolist() == [15, 17]
 
 
+def test_words_are_those_that_stream_in_both_modes() -> None:
+    code = [encode(Opcode.COMPUTE, groups=3, tiles=2, out_h=2, out_w=3),
+            encode(Opcode.COMPUTE, groups=3, tiles=2, out_h=2, out_w=3, fir=1, lead=1, walk_h=4, walk_w=5)]
+    assert InstructionTable.of(b"".join(code), [0, 0], CONFIG).words.tolist() == [3 * 2 * 6, 3 * 2 * 21]
+
+
 def test_array_waits_for_dram_only_while_nothing_else_holds_it() -> None:
-    # First tile: free at 0, data at 10. Second: the vector unit is done at 35, data at 50.
-    assert dram_wait_cycles(_program(), _run()) == 10 + 15
+    # First tile: free at 0, data at 10, streams from 14 to 30. Second: the vector unit is done at 35, data at 50, and
+    # it streams from 58 to 70. Then the vector unit ends at 75, the store unit at 90 and the core at 100.
+    assert _causes(_run()) == {"BUSY": 16 + 12, "VECTOR": 5 + 5, "STORE": 15, "DRAM": 10 + 15, "FILL": 4 + 8, "END": 10}
 
 
 def test_array_does_not_wait_for_data_that_came_early() -> None:
-    assert dram_wait_cycles(_program(), _run(LOAD=[0, 20])) == 0
+    causes = _causes(_run(LOAD=[0, 20]))
+    assert "DRAM" not in causes
+    # An instruction that waits for nothing should be granted two cycles before it starts, in cycle 11 or 51.
+    assert causes["ISSUE"] == (11 - 2 - 0) + (51 - 2 - 35)
+
+
+def test_passes_of_few_words_wait_for_weights() -> None:
+    table = InstructionTable.of(encode(Opcode.COMPUTE, groups=1, tiles=5, out_h=1, out_w=1), [0], CONFIG)
+    empty = np.array([], np.int64)
+    issue = {unit: empty for unit in Unit} | {Unit.COMPUTE: np.array([2])}
+    retire = {unit: empty for unit in Unit} | {Unit.COMPUTE: np.array([40])}
+
+    cycles = _cycles(table, RunResult(0, 0, 41, {}, issue, retire), 1)[0]
+
+    assert {cause: cycles[cause] for cause in (Cause.BUSY, Cause.WEIGHTS, Cause.FILL, Cause.END)} == {
+        Cause.BUSY: 5, Cause.WEIGHTS: 15, Cause.FILL: 20, Cause.END: 1}
+
+
+def test_a_wait_belongs_to_the_vector_layer_that_runs_meanwhile() -> None:
+    code = [encode(Opcode.COMPUTE, groups=1, tiles=1, out_h=1, out_w=10), encode(Opcode.POOL),
+            encode(Opcode.COMPUTE, {"wait_vector": 1}, groups=1, tiles=1, out_h=1, out_w=10)]
+    table = InstructionTable.of(b"".join(code), [0, 1, 2], CONFIG)
+    empty = np.array([], np.int64)
+    issue = {Unit.LOAD: empty, Unit.COMPUTE: np.array([0, 47]), Unit.VECTOR: np.array([25]), Unit.STORE: empty}
+    retire = {Unit.LOAD: empty, Unit.COMPUTE: np.array([20, 70]), Unit.VECTOR: np.array([45]), Unit.STORE: empty}
+
+    cycles = _cycles(table, RunResult(0, 0, 70, {}, issue, retire), 3)
+
+    assert cycles[:, Cause.VECTOR].tolist() == [0, 20, 5]
+    assert cycles.sum() == 70
 
 
 def test_device_without_a_trace_has_no_profile() -> None:
-    assert layer_cycles(_program(), RunResult(0, 0), layers=2) is None
-    assert dram_wait_cycles(_program(), RunResult(0, 0)) is None
+    assert Timeline.of(_program(), RunResult(0, 0)) is None
