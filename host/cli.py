@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +30,7 @@ from .report import stall_table
 from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
 from .runtime.performance import performance
+from .trace import TraceFile
 from .zoo import zoo_command
 
 USAGE_STATUS = 2
@@ -109,9 +111,11 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
               help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
 @click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
+@click.option("--trace", metavar="T.json", type=click.Path(path_type=Path),
+              help="File for a trace of every instruction, which Perfetto shows; see docs/simulator.md.")
 def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
                 preset: str | None, settings: tuple[str, ...], batch: int | None, report: Path | None,
-                stalls: bool) -> None:
+                stalls: bool, trace: Path | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
@@ -119,27 +123,30 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
       systolith run model.tflite --input x.npy --output y.npy
       systolith run model.sysl --input batch.npy --output y.npy --device rtl --report report.json
       systolith run model.tflite --perf --preset edge --set dram_latency=80
+      systolith run model.tflite --perf --stalls --trace trace.json
     """
     if perf and (source or output or device):
         raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
-    if stalls and device == GOLDEN:
-        raise UsageError(f"--stalls must come with --device {' or '.join(DEVICES[1:])}, not {GOLDEN}, "
-                         "which counts no cycles")
+    if device == GOLDEN and (stalls or trace):
+        raise UsageError(f"{'--stalls' if stalls else '--trace'} must come with --device {' or '.join(DEVICES[1:])}, "
+                         f"not {GOLDEN}, which counts no cycles")
     if not perf and source is None:
         raise UsageError("Missing option '--input'; give a file of samples, or --perf to count cycles without")
     inputs = arrays.load(source) if source else {}
-    for path in filter(None, (output, report)):
+    for path in filter(None, (output, report, trace)):
         check_writable(path)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with (Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+          TraceFile(trace) if trace else nullcontext() as tracer):
         task = bar.add_task("loading", total=None)
 
         def status(line: str) -> None:
             bar.update(task, description=line)
 
         if perf:
-            measured = performance(network, preset=preset, settings=settings, batch=batch or 1, status=status)
+            measured = performance(network, preset=preset, settings=settings, batch=batch or 1, status=status,
+                                   trace=tracer)
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
                          status=status) as session:
@@ -147,7 +154,7 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
                     arrays.check_path(output, [info.name for info in session.outputs])
                 status("running")
                 results = session.run(
-                    inputs, progress=lambda done, total: bar.update(task, completed=done, total=total))
+                    inputs, progress=lambda done, total: bar.update(task, completed=done, total=total), trace=tracer)
                 assert session.last_report is not None, "a session that ran has a report"
                 measured = session.last_report
     if output is not None:

@@ -15,6 +15,7 @@ from ..devices.sim import time_program
 from ..errors import DeviceError
 from ..program import HwStep, Program
 from ..report import Report
+from ..trace import TraceFile
 from .batches import Batches
 from .executor import Loader
 from .measurement import Measurement
@@ -25,7 +26,7 @@ DEVICE = "sim"
 
 
 def performance(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = (), batch: int = 1,
-                status: Callable[[str], None] | None = None) -> Report:
+                status: Callable[[str], None] | None = None, trace: TraceFile | None = None) -> Report:
     """Return the report that `batch` samples on device `sim` would have; its seconds are those of the computation.
 
     Args:
@@ -33,6 +34,7 @@ def performance(path: str | Path, *, preset: str | None = None, settings: Sequen
         preset, settings: as for `Session`.
         batch: samples, which run at once where that saves cycles.
         status: called with one line before each slow step.
+        trace: open file to which the run is added.
 
     Raises:
         SystolithError: the file or the configuration cannot be used, or the program would not come to its end.
@@ -50,7 +52,10 @@ def performance(path: str | Path, *, preset: str | None = None, settings: Sequen
         for each in executor.programs:
             if each not in results:
                 results[each] = _timed(model, each, config)
-        measurement.add([(each, results[each]) for each in executor.programs], executor.samples)
+        runs = [(each, results[each]) for each in executor.programs]
+        measurement.add(runs, executor.samples)
+        if trace:
+            trace.add(runs)
     return measurement.report(DEVICE, time.perf_counter() - start)
 
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from ...hw.config import AcceleratorConfig
 from ..compiler import compile_graph
-from ..devices.select import GOLDEN, check_device, open_accelerator
+from ..devices.select import DEVICES, GOLDEN, check_device, open_accelerator
 from ..errors import UsageError
 from ..graph import Graph
 from ..program import Program
 from ..report import LayerReport, Report, config_hash, preset_name
+from ..trace import TraceFile
 from .batches import Batches
 from .executor import Executor, GraphExecutor, Loader
 from .measurement import Measurement
@@ -91,7 +92,7 @@ class Session:
     """Measurements of the last `run`, None before the first."""
 
     def run(self, inputs: np.ndarray | Arrays, *, dequantize: bool = False,
-            progress: Progress | None = None) -> dict[str, np.ndarray]:
+            progress: Progress | None = None, trace: TraceFile | None = None) -> dict[str, np.ndarray]:
         """Run one sample or a batch.
 
         Args:
@@ -99,6 +100,7 @@ class Session:
                 axis 0, in the input's dtype or in float32 to be quantised.
             dequantize: return float32 reals instead of the outputs' own dtype.
             progress: called after each sample or batch.
+            trace: open file to which the run is added; a device that counts no cycles has no trace.
 
         Returns:
             Outputs by name, samples along axis 0, in the outputs' dtype.
@@ -106,10 +108,12 @@ class Session:
         Raises:
             ShapeError: a name, shape or dtype does not fit.
             DeviceError: the accelerator stopped with an error; the session can still be used.
-            UsageError: the session is closed.
+            UsageError: the session is closed, or the device has no trace.
         """
         if self._closed:
             raise UsageError("session must be open to run, not closed; make another one")
+        if trace and self.device == GOLDEN:
+            raise UsageError(f"a trace must come from {' or '.join(DEVICES[1:])}, not {GOLDEN}, which counts no cycles")
         given = batch_inputs(inputs, self.inputs)
         sizes = {info.name: info.batch for info in self.inputs}
         samples = len(given[self.inputs[0].name]) // self.inputs[0].batch
@@ -126,6 +130,8 @@ class Session:
             results.append(outputs)
             if measurement:
                 measurement.add(measured, executor.samples)
+            if trace:
+                trace.add(measured)
             done = end
             if progress:
                 progress(done, samples)

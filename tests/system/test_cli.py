@@ -147,6 +147,17 @@ def test_stalls_are_shown_by_layer(capsys: pytest.CaptureFixture[str], tmp_path:
         assert [row, *counts] in [line.split() for line in shown.splitlines()]
 
 
+@pytest.mark.parametrize("device", ["sim", pytest.param("rtl", marks=pytest.mark.rtl), "perf"])
+def test_trace_ends_with_the_last_cycle_of_the_last_sample(tmp_path: Path, images: Path, program: Path,
+                                                           device: str) -> None:
+    how = ("--perf", "--batch", 3) if device == "perf" else ("--input", images, "--device", device)
+    assert status("run", program, *how, "--trace", tmp_path / "t.json", "--report", tmp_path / "r.json") == 0
+
+    events = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    end = max(event["ts"] + event["dur"] for event in events if event["ph"] == "X")
+    assert end == json.loads((tmp_path / "r.json").read_text())["counters"]["CYCLES"]
+
+
 def test_perf_without_a_compiler_says_what_to_install(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
@@ -212,6 +223,9 @@ def test_reader_that_has_gone_sees_no_message(program: Path) -> None:
     (("run", MODEL, "--perf", "--device", "rtl"), "--perf must come without --input, --output and --device"),
     (("run", MODEL, "--input", "{x}", "--device", "golden", "--stalls"),
      "--stalls must come with --device sim or rtl, not golden, which counts no cycles"),
+    (("run", MODEL, "--input", "{x}", "--device", "golden", "--trace", "{tmp}/t.json"),
+     "--trace must come with --device sim or rtl, not golden, which counts no cycles"),
+    (("run", MODEL, "--perf", "--trace", "{tmp}/none/t.json"), "create it"),
     (("run", MODEL, "--perf", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
     (("run", MODEL, "--input", "{x}", "--fast"), "No such option"),
     (("compile", MODEL), "Missing option"),
