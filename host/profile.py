@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..hw.compute import array_cycles, pass_words
 from ..hw.config import AcceleratorConfig
-from ..hw.isa import INSTR_BYTES, Unit
+from ..hw.isa import HEADER, INSTR_BYTES, Unit
 from ..hw.issue import GRANT_LATENCY
 from ..sim.decode import Instruction, decode_instruction
 from .devices.base import RunResult
@@ -26,9 +26,9 @@ IntArray = npt.NDArray[np.int64]
 class Cause(enum.IntEnum):
     """What the array does in a cycle or, while it is idle, what the tile that it takes next waits for.
 
-    A cycle has one cause. An idle one has the first that applies, in the order VECTOR, STORE, DRAM, ISSUE, FILL; so
-    DRAM is only what data alone would save. Causes are direct: where the array waits for the vector unit, and that for
-    data, it is VECTOR.
+    A cycle has one cause. An idle one has the first that applies: a token of VECTOR, of STORE, of DRAM, a bank port
+    that VECTOR or STORE holds, ISSUE, FILL; so DRAM is only what data alone would save. Causes are direct: where the
+    array waits for the vector unit, and that for data, it is VECTOR.
     """
 
     BUSY = 0
@@ -36,14 +36,14 @@ class Cause(enum.IntEnum):
     WEIGHTS = 1
     """A pass of fewer words than the array has rows lasts until the next tile of weights is loaded."""
     VECTOR = 2
-    """The vector unit has not done what the tile waits for: mostly, to empty an accumulator half. After the last
-    tile: it has not retired its last instruction."""
+    """The vector unit has not done what the tile waits for, mostly to empty an accumulator half, or it reads a bank
+    that the tile needs. After the last tile: it has not retired its last instruction."""
     STORE = 3
     """The same of the store unit; after the last tile, results go to DRAM."""
     DRAM = 4
     """The load unit has not done what the tile waits for: data have not arrived."""
     ISSUE = 5
-    """The instruction waits for nothing but has not started: it is not fetched, or its banks are in use."""
+    """The instruction waits for no unit but has not started: it is not fetched, or others are granted first."""
     FILL = 6
     """It has started: its first words are on the way through the array, which was empty or changed its mode."""
     END = 7
@@ -60,6 +60,7 @@ class InstructionTable:
         layers: index of the layer that it belongs to, int64 [instructions].
         array_cycles: cycles in which it keeps the array busy, 0 for other units, int64 [instructions].
         words: words of pixels that it streams through the array, at most `array_cycles`, int64 [instructions].
+        banks: mask of the activation banks that it reads, int64 [instructions].
     """
 
     units: IntArray
@@ -67,6 +68,7 @@ class InstructionTable:
     layers: IntArray
     array_cycles: IntArray
     words: IntArray
+    banks: IntArray
 
     @classmethod
     def of(cls, code: bytes, layers: Sequence[int] | npt.NDArray[np.integer],
@@ -85,7 +87,7 @@ class InstructionTable:
                 words[i.index] = i.fields["groups"] * i.fields["tiles"] * pass_words(i.fields)
         return cls(np.array([i.unit for i in instructions], np.int64),
                    np.array([i.waits for i in instructions], np.int64).reshape(-1, len(Unit)),
-                   np.asarray(layers, np.int64), busy, words)
+                   np.asarray(layers, np.int64), busy, words, np.array([i.rd_banks for i in instructions], np.int64))
 
 
 def decode_code(code: bytes) -> list[Instruction]:
@@ -109,6 +111,20 @@ def working(result: RunResult, unit: Unit) -> tuple[IntArray, IntArray]:
     assert result.issue is not None and result.retire is not None
     stops = result.retire[unit].astype(np.int64)
     return np.maximum(result.issue[unit].astype(np.int64), np.concatenate([[0], stops])[:-1]), stops
+
+
+def _freed(table: InstructionTable, result: RunResult, unit: Unit) -> IntArray:
+    """Return when `unit` retires the last instruction that reads a bank which a compute instruction needs, and that is
+    granted it before; 0 for none. int64 [compute instructions]."""
+    assert result.issue is not None and result.retire is not None
+    needs, reads = table.banks[table.units == Unit.COMPUTE], table.banks[table.units == unit]
+    ahead = np.searchsorted(result.issue[unit], result.issue[Unit.COMPUTE])
+    ends = np.concatenate([[0], result.retire[unit]]).astype(np.int64)
+    freed = np.zeros(len(needs), np.int64)
+    for bank in range(HEADER["rd_banks"].width):
+        last = np.maximum.accumulate(np.append(0, np.where(reads >> bank & 1, np.arange(1, len(reads) + 1), 0)))
+        freed = np.where(needs >> bank & 1, np.maximum(freed, ends[last[ahead]]), freed)
+    return freed
 
 
 @dataclass(frozen=True)
@@ -147,14 +163,17 @@ class Timeline:
         waits = np.vstack([table.waits[compute], [len(result.retire[unit]) for unit in Unit]])
         done = {unit: np.concatenate([[0], result.retire[unit]])[waits[:, unit]].astype(np.int64) for unit in Unit}
         granted = np.append(result.issue[Unit.COMPUTE].astype(np.int64) - GRANT_LATENCY, 0)
+        freed = {unit: np.minimum(np.append(_freed(table, result, unit), 0), granted)
+                 for unit in (Unit.VECTOR, Unit.STORE)}
         steps = [free]
-        for until in (done[Unit.VECTOR], done[Unit.STORE], done[Unit.LOAD], granted):
+        for until in (done[Unit.VECTOR], done[Unit.STORE], done[Unit.LOAD], freed[Unit.VECTOR], freed[Unit.STORE],
+                      granted):
             steps.append(np.maximum(steps[-1], np.minimum(until, limit)))
         # The columns of a row are the beginnings of its spans, most of them empty.
         busy = np.append(end - table.words[compute], result.cycles)
         begins = np.column_stack([*steps, limit, busy]).reshape(-1)
-        causes = np.tile([Cause.VECTOR, Cause.STORE, Cause.DRAM, Cause.ISSUE, Cause.FILL, Cause.WEIGHTS, Cause.BUSY],
-                         len(limit))
+        causes = np.tile([Cause.VECTOR, Cause.STORE, Cause.DRAM, Cause.VECTOR, Cause.STORE, Cause.ISSUE, Cause.FILL,
+                          Cause.WEIGHTS, Cause.BUSY], len(limit))
         causes[len(causes) - 3:] = Cause.END
         layers = np.repeat(np.append(table.layers[compute], table.layers.max(initial=0)), len(causes) // len(limit))
         return cls._with_vector_layers(np.append(begins, result.cycles), layers, causes, table, result)

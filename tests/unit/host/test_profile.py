@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from systolith.host.devices.base import RunResult
 from systolith.host.profile import Cause, InstructionTable, Timeline
@@ -154,6 +155,23 @@ def test_a_wait_belongs_to_the_vector_layer_that_runs_meanwhile() -> None:
 
     assert cycles[:, Cause.VECTOR].tolist() == [0, 20, 5]
     assert cycles.sum() == 70
+
+
+@pytest.mark.parametrize(("opcode", "bank", "waits"), [
+    (Opcode.POOL, 2, {"VECTOR": 35}), (Opcode.STORE, 2, {"STORE": 35}), (Opcode.POOL, 1, {}), (Opcode.STORE, 1, {})])
+def test_a_bank_that_is_read_makes_the_array_wait(opcode: Opcode, bank: int, waits: dict[str, int]) -> None:
+    code = [encode(Opcode.COMPUTE, {"rd_banks": 1}, groups=1, tiles=1, out_h=1, out_w=10),
+            encode(opcode, {"rd_banks": bank}),
+            encode(Opcode.COMPUTE, {"rd_banks": 2}, groups=1, tiles=1, out_h=1, out_w=10)]
+    table = InstructionTable.of(b"".join(code), [0, 0, 0], CONFIG)
+    unit, empty = Unit(table.units[1]), np.array([], np.int64)
+    issue = {each: empty for each in Unit} | {Unit.COMPUTE: np.array([0, 57]), unit: np.array([5])}
+    retire = {each: empty for each in Unit} | {Unit.COMPUTE: np.array([20, 80]), unit: np.array([55])}
+
+    cycles = _cycles(table, RunResult(0, 0, 80, {}, issue, retire), 1)[0]
+
+    assert {cause.name: n for cause, n in zip(Cause, cycles, strict=True) if n} == {
+        "BUSY": 20, "FILL": 10 + 15, **(waits or {"ISSUE": 35})}
 
 
 def test_device_without_a_trace_has_no_profile() -> None:
