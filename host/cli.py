@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..sim.energy import DRAM_TYPES, TECHNOLOGIES, OperatingPoint
 from . import arrays, inspection
 from .bench.commands import bench
 from .compiler import compile_graph
@@ -109,13 +111,15 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @config_options
 @click.option("--batch", metavar="N", type=click.IntRange(1),
               help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
+@click.option("--energy", metavar="NODE[,KEY=VALUE]", help=f"Model the energy at {', '.join(TECHNOLOGIES)}; keys are "
+              f"volts, mhz and dram ({', '.join(DRAM_TYPES)}). See docs/energy.md.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
 @click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
 @click.option("--trace", metavar="T.json", type=click.Path(path_type=Path),
               help="File for a trace of every instruction, which Perfetto shows; see docs/simulator.md.")
 def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
-                preset: str | None, settings: tuple[str, ...], batch: int | None, report: Path | None,
-                stalls: bool, trace: Path | None) -> None:
+                preset: str | None, settings: tuple[str, ...], batch: int | None, energy: str | None,
+                report: Path | None, stalls: bool, trace: Path | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
@@ -124,12 +128,15 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
       systolith run model.sysl --input batch.npy --output y.npy --device rtl --report report.json
       systolith run model.tflite --perf --preset edge --set dram_latency=80
       systolith run model.tflite --perf --stalls --trace trace.json
+      systolith run model.tflite --perf --energy 16nm,mhz=600,dram=lpddr4
     """
+    point = _operating_point(energy)
     if perf and (source or output or device):
         raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
-    if device == GOLDEN and (stalls or trace):
-        raise UsageError(f"{'--stalls' if stalls else '--trace'} must come with --device {' or '.join(DEVICES[1:])}, "
-                         f"not {GOLDEN}, which counts no cycles")
+    for option, given in (("--stalls", stalls), ("--trace", trace), ("--energy", energy)):
+        if device == GOLDEN and given:
+            raise UsageError(f"{option} must come with --device {' or '.join(DEVICES[1:])}, not {GOLDEN}, "
+                             "which counts no cycles")
     if not perf and source is None:
         raise UsageError("Missing option '--input'; give a file of samples, or --perf to count cycles without")
     inputs = arrays.load(source) if source else {}
@@ -145,8 +152,8 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
             bar.update(task, description=line)
 
         if perf:
-            measured = performance(network, preset=preset, settings=settings, batch=batch or 1, status=status,
-                                   trace=tracer)
+            measured = performance(network, preset=preset, settings=settings, batch=batch or 1, point=point,
+                                   status=status, trace=tracer)
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
                          status=status) as session:
@@ -157,6 +164,8 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
                     inputs, progress=lambda done, total: bar.update(task, completed=done, total=total), trace=tracer)
                 assert session.last_report is not None, "a session that ran has a report"
                 measured = session.last_report
+                if point is not None:
+                    measured = replace(measured, energy=session.energy(point))
     if output is not None:
         arrays.save(output, results)
     if report is not None:
@@ -164,9 +173,18 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     show(measured.table())
     if stalls and measured.stalls is not None:
         show(stall_table(measured))
+    for table in measured.energy.tables() if measured.energy else ():
+        show(table)
     at_once = f", up to {measured.batch} at once," if measured.batch > 1 else ""
     how = "counted without data" if perf else f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once}"
     print(f"{how} in {measured.seconds:.3f} s")
+
+
+def _operating_point(text: str | None) -> OperatingPoint | None:
+    try:
+        return None if text is None else OperatingPoint.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 @cli.command("info")

@@ -30,6 +30,7 @@ from ..hw import (
     window,
 )
 from ..hw.config import PRESETS, AcceleratorConfig
+from ..sim.energy import DRAM_TYPES, TECHNOLOGIES
 from .isadoc import isa_tables, markdown_table
 from .report import config_hash
 
@@ -46,7 +47,8 @@ _BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end of table
 def tables() -> dict[str, str]:
     """Return every generated table, Markdown by name."""
     return {**isa_tables(), "options": _options(), "presets": _presets(), "latencies": _latencies(),
-            "shape_latencies": _shape_latencies(), "limits": _limits()}
+            "shape_latencies": _shape_latencies(), "limits": _limits(),
+            "technologies": _technologies(), "dram_types": _dram_types()}
 
 
 def refresh(text: str) -> str:
@@ -147,6 +149,17 @@ def _limits() -> str:
             ("`hw/isa.py`", "`PARAM_WORDS`", isa.PARAM_WORDS, "parameter words per block of output channels"),
             ("`hw/isa.py`", "`MAX_LEFT_SHIFT`", isa.MAX_LEFT_SHIFT, "largest left shift of a requantisation")]
     return markdown_table(("defined in", "name", "value", "what it counts"), rows)
+
+
+def _technologies() -> str:
+    return markdown_table(("technology", "volts", "MHz", "a2, a1, a0", "energy on chip", "leakage and area"), (
+        (name, f"{node.volts:g}", f"{node.mhz:g}", ", ".join(f"{value:g}" for value in node.factor),
+         f"{node.scale:.3f}", "yes" if node.static else "no") for name, node in TECHNOLOGIES.items()))
+
+
+def _dram_types() -> str:
+    return markdown_table(("`dram=`", "pJ per bit"), (
+        (f"`{name}`", f"{joules * 1e12:.3g}") for name, joules in DRAM_TYPES.items()))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ..hw.config import PRESETS, AcceleratorConfig
+from .energy import EnergyReport
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Report:
         counters: the device's own counters, summed over all samples.
         layers: the operators in execution order; their cycles sum to `cycles`.
         stalls: the sum of the layers' `stalls`, or None.
+        energy: modelled energy, where it was asked for.
     """
 
     model: str
@@ -81,6 +83,7 @@ class Report:
     counters: Mapping[str, int] = field(default_factory=dict)
     layers: tuple[LayerReport, ...] = ()
     stalls: Mapping[str, int] | None = None
+    energy: EnergyReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from ..hw.config import AcceleratorConfig
 
 __all__ = ["ADDRESS_SPACE", "FILL", "Memories", "MemoryName", "Region", "Words", "extent", "gather", "grid",
-           "in_groups", "rows_of", "take"]
+           "in_groups", "in_image", "rows_of", "take"]
 
 MemoryName: TypeAlias = Literal["dram", "act", "wgt", "param", "acc"]
 Words: TypeAlias = slice | npt.NDArray[np.int32]
@@ -94,6 +94,13 @@ def _coordinates(start: int, outer: npt.NDArray[np.int64], inner: npt.NDArray[np
     return (start + outer[:, None] + inner + half) % _COORD_SPACE - half
 
 
+def in_image(start: int, outer: npt.NDArray[np.int64], inner: npt.NDArray[np.int64],
+             size: int) -> npt.NDArray[np.bool_]:
+    """Return whether the coordinates ``start + outer + inner`` lie in [0, size), bool [outer, inner]."""
+    coordinates = _coordinates(start, outer, inner)
+    return (coordinates >= 0) & (coordinates < size)
+
+
 def gather(f: dict[str, int], blocks: int, dil_y: int, dil_x: int) -> npt.NDArray[np.int32]:
     """Return the input words of a window operation, int32 [out_h * out_w, kh * kw * blocks].
 
@@ -102,14 +109,13 @@ def gather(f: dict[str, int], blocks: int, dil_y: int, dil_x: int) -> npt.NDArra
     """
     y, x = np.arange(f["out_h"]), np.arange(f["out_w"])
     ky, kx = np.arange(f["kh"]), np.arange(f["kw"])
-    iy = _coordinates(f["iy0"], y * f["stride_y"], ky * dil_y)
-    ix = _coordinates(f["ix0"], x * f["stride_x"], kx * dil_x)
+    inside_y = in_image(f["iy0"], y * f["stride_y"], ky * dil_y, f["in_h"])
+    inside_x = in_image(f["ix0"], x * f["stride_x"], kx * dil_x, f["in_w"])
     row = f["in_base"] + y[:, None] * f["step_y"] + ky * f["tap_y"]
     column = x[:, None] * f["step_x"] + kx * f["tap_x"]
     words = row[:, None, :, None, None] + column[None, :, None, :, None]
     words = words + f.get("step_block", 0) * np.arange(blocks)
     words %= ADDRESS_SPACE
-    inside_y, inside_x = (iy >= 0) & (iy < f["in_h"]), (ix >= 0) & (ix < f["in_w"])
     if not (inside_y.all() and inside_x.all()):
         inside = inside_y[:, None, :, None, None] & inside_x[None, :, None, :, None]
         words = np.where(inside, words, FILL)

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ...sim.energy import Action, OperatingPoint
 from ..devices.base import RunResult
+from ..energy import EnergyReport, energy_report, program_actions
+from ..errors import UsageError
 from ..profile import Cause, InstructionTable, Timeline, hardware_code
 from ..program import Layer, Program
 from ..report import LayerReport, Report, config_hash, preset_name, utilisation
@@ -30,6 +33,7 @@ class Measurement:
         """Forget all samples."""
         self._cycles: np.ndarray | None = np.zeros((len(self._program.layers), len(Cause)), np.int64)
         self._counters: Counter[str] = Counter()
+        self._runs: Counter[Program] = Counter()
         self._note: str | None = None
         self._read = self._written = self._samples = self._batch = 0
 
@@ -38,6 +42,7 @@ class Measurement:
         self._samples += samples
         self._batch = max(self._batch, samples)
         for program, results in runs:
+            self._runs[program] += 1
             self._add(program, results)
 
     def _add(self, program: Program, results: Sequence[RunResult]) -> None:
@@ -79,6 +84,22 @@ class Measurement:
             dram_bytes_read=self._read // self._samples, dram_bytes_written=self._written // self._samples,
             seconds=seconds, dram_wait=waits, batch=self._batch, note=self._note, counters=dict(self._counters),
             layers=layers, stalls=None if average is None else _by_name(average.sum(axis=0)))
+
+    def energy(self, point: OperatingPoint) -> EnergyReport:
+        """Return the energy of all samples added, at least one.
+
+        Raises:
+            UsageError: the device did not count cycles.
+        """
+        if self._cycles is None:
+            raise UsageError(f"energy needs cycles; {self._note}")
+        actions = np.zeros((len(self._program.layers), len(Action)), np.int64)
+        for program, runs in self._runs.items():
+            for layer, counts in zip(program.layers, program_actions(program), strict=True):
+                actions[self._index[layer.name]] += runs * counts
+        actions[:, Action.CYCLE] = self._cycles.sum(axis=1)
+        names = [layer.name for layer in self._program.layers]
+        return energy_report(names, actions, self._samples, self._program.macs, self._program.config, point)
 
 
 def _by_name(cycles: np.ndarray) -> dict[str, int]:

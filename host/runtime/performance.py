@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import INSTR_BYTES
+from ...sim.energy import OperatingPoint
 from ...sim.timing import TimingModel
 from ..devices.base import RunResult
 from ..devices.select import open_accelerator
@@ -26,13 +28,15 @@ DEVICE = "sim"
 
 
 def performance(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = (), batch: int = 1,
-                status: Callable[[str], None] | None = None, trace: TraceFile | None = None) -> Report:
+                point: OperatingPoint | None = None, status: Callable[[str], None] | None = None,
+                trace: TraceFile | None = None) -> Report:
     """Return the report that `batch` samples on device `sim` would have; its seconds are those of the computation.
 
     Args:
         path: a model or a program.
         preset, settings: as for `Session`.
         batch: samples, which run at once where that saves cycles.
+        point: where the energy is wanted, too.
         status: called with one line before each slow step.
         trace: open file to which the run is added.
 
@@ -56,7 +60,8 @@ def performance(path: str | Path, *, preset: str | None = None, settings: Sequen
         measurement.add(runs, executor.samples)
         if trace:
             trace.add(runs)
-    return measurement.report(DEVICE, time.perf_counter() - start)
+    report = measurement.report(DEVICE, time.perf_counter() - start)
+    return replace(report, energy=measurement.energy(point)) if point else report
 
 
 def _timed(model: TimingModel, program: Program, config: AcceleratorConfig) -> list[RunResult]:

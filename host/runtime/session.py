@@ -11,8 +11,10 @@ from types import TracebackType
 import numpy as np
 
 from ...hw.config import AcceleratorConfig
+from ...sim.energy import OperatingPoint
 from ..compiler import compile_graph
 from ..devices.select import DEVICES, GOLDEN, check_device, open_accelerator
+from ..energy import EnergyReport
 from ..errors import UsageError
 from ..graph import Graph
 from ..program import Program
@@ -141,6 +143,18 @@ class Session:
         stacked = {info.name: np.concatenate([np.atleast_1d(result[info.name]) for result in results])
                    for info in self.outputs}
         return {info.name: info.to_real(stacked[info.name]) for info in self.outputs} if dequantize else stacked
+
+    def energy(self, point: OperatingPoint) -> EnergyReport:
+        """Return the modelled energy of the last `run` at `point`.
+
+        Raises:
+            UsageError: nothing has run yet, or the device does not count cycles.
+        """
+        if self.last_report is None:
+            raise UsageError("session must have run to know its energy; call run first")
+        if self._measurement is None:
+            raise UsageError(f"device must count cycles for their energy, unlike {self.device!r}; use sim or rtl")
+        return self._measurement.energy(point)
 
     def close(self) -> None:
         """Give the device back; the session can no longer run."""

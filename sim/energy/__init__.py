@@ -1,0 +1,8 @@
+"""Energy model: the actions of a program, exact, and what each costs in a technology, from published numbers."""
+
+from .actions import Action, actions_of
+from .model import Component, energy_of, leakage_watts, sram_area_mm2
+from .technology import DRAM_TYPES, TECHNOLOGIES, OperatingPoint, Technology
+
+__all__ = ["DRAM_TYPES", "TECHNOLOGIES", "Action", "Component", "OperatingPoint", "Technology", "actions_of",
+           "energy_of", "leakage_watts", "sram_area_mm2"]

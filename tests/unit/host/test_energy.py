@@ -1,0 +1,118 @@
+"""Energy of a run: what belongs to a layer, what it sums to, and on which devices there is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import pytest
+
+from systolith.host.energy import EnergyReport
+from systolith.host.errors import UsageError
+from systolith.host.runtime import Session
+from systolith.host.runtime.performance import performance
+from systolith.models.zoo import digits
+from systolith.sim.energy import OperatingPoint
+
+near = partial(pytest.approx, rel=1e-9, abs=0)  # joules are far below the default tolerance
+POINT = OperatingPoint.parse("45nm,mhz=200,dram=lpddr4")
+
+
+def ran(device: str = "sim", samples: int = 1) -> Session:
+    session = Session(digits.model_path(), device, preset="tiny")
+    info = session.inputs[0]
+    session.run(np.zeros((samples * info.shape[0], *info.shape[1:]), info.dtype))
+    return session
+
+
+def total(energies: Sequence[object], field: str, key: str) -> float:
+    return sum(getattr(each, field)[key] for each in energies)
+
+
+def assert_sums(energy: EnergyReport) -> None:
+    assert energy.joules == near(sum(energy.components.values()))
+    assert energy.joules == near(sum(layer.joules for layer in energy.layers))
+    for layer in energy.layers:
+        assert layer.joules == near(sum(layer.components.values()))
+    for component, joules in energy.components.items():
+        assert joules == near(total(energy.layers, "components", component))
+    for action, number in energy.actions.items():
+        assert number == total(energy.layers, "actions", action)
+
+
+@pytest.mark.parametrize("samples", [1, 11])
+def test_energy_sums_over_layers_and_components_and_agrees_with_the_counters(samples: int) -> None:
+    session = ran(samples=samples)
+    report, energy = session.last_report, session.energy(POINT)
+
+    assert report is not None and report.cycles is not None
+    assert_sums(energy)
+    assert [layer.name for layer in energy.layers] == [layer.name for layer in report.layers]
+    assert energy.actions["cycle"] == report.counters["CYCLES"]
+    assert energy.actions["mac"] == report.counters["ARRAY_ACTIVE"] * 16
+    assert energy.actions["dram_read"] == report.counters["DRAM_READ"] * 4
+    assert energy.actions["dram_write"] == report.counters["DRAM_WRITE"] * 4
+    assert energy.actions["mac"] >= samples * report.macs
+    assert energy.seconds == near(report.counters["CYCLES"] / samples / 200e6)
+    assert energy.watts * energy.seconds == near(energy.joules)
+    assert energy.energy_delay == near(energy.joules * energy.seconds)
+    assert energy.gops_per_watt == near(2 * report.macs / energy.joules / 1e9)
+
+
+@pytest.mark.rtl
+def test_energy_on_the_rtl_is_that_on_the_simulator() -> None:
+    assert ran("rtl").energy(POINT) == ran("sim").energy(POINT)
+
+
+def test_energy_without_data_is_that_of_a_run() -> None:
+    report = performance(digits.model_path(), preset="tiny", point=POINT)
+
+    assert report.energy == ran().energy(POINT)
+    assert json.loads(json.dumps(report.to_dict()))["energy"]["layers"][0]["actions"]["mac"] > 0
+    assert performance(digits.model_path(), preset="tiny").energy is None
+
+
+def test_a_smaller_node_takes_less_on_chip_and_as_much_in_dram() -> None:
+    session = ran()
+    old, new = (session.energy(OperatingPoint.parse(name)) for name in ("45nm", "7nm"))
+
+    assert new.components["dram"] == old.components["dram"]
+    assert new.components["macs"] < old.components["macs"] / 10
+    assert new.leakage_watts is None and new.sram_mm2 is None
+    assert new.components["leakage"] == 0
+    assert old.sram_mm2 is not None and old.leakage_watts is not None
+    assert old.components["leakage"] == near(old.leakage_watts * old.seconds)
+
+
+def test_layers_on_the_cpu_take_no_energy() -> None:
+    session = ran()
+    assert session.last_report is not None
+    cpu = {layer.name for layer in session.last_report.layers if layer.unit == "cpu"}
+
+    assert cpu
+    for layer in session.energy(POINT).layers:
+        assert (layer.joules == 0) == (layer.name in cpu)
+
+
+def test_tables_name_every_layer_and_component() -> None:
+    energy = ran().energy(POINT)
+    table, summary = energy.tables()
+
+    assert list(table.columns[0].cells)[:-2] == [layer.name for layer in energy.layers]
+    headers = [column.header for column in table.columns]
+    assert headers[2:] == [name for name, joules in energy.components.items() if joules]
+    assert summary.row_count == 5
+    assert asdict(energy)["dram"] == "lpddr4"
+
+
+def test_a_device_without_cycles_has_no_energy() -> None:
+    with pytest.raises(UsageError, match="device must count cycles for their energy, unlike 'golden'; use sim or rtl"):
+        ran("golden").energy(POINT)
+
+
+def test_a_session_that_has_not_run_has_no_energy() -> None:
+    with pytest.raises(UsageError, match="session must have run"):
+        Session(digits.model_path(), preset="tiny").energy(POINT)

@@ -1,0 +1,219 @@
+"""Action counts against hand-made cases and the core's own counters; energy per action against published figures."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
+import pytest
+from amaranth.back import rtlil
+
+from systolith.hw.array import SystolicArray
+from systolith.hw.config import PRESETS, AcceleratorConfig
+from systolith.hw.isa import INSTR_BYTES, Buffer, Opcode, encode
+from systolith.sim.decode import decode_instruction
+from systolith.sim.energy import TECHNOLOGIES, Action, Component, OperatingPoint, actions_of, energy_of
+from systolith.sim.energy.model import array_register_bits, sram_bytes
+from systolith.sim.energy.technology import sram_access
+from systolith.sim.result import CoreResult
+from systolith.sim.rtl import RtlCore
+from systolith.sim.tb.programs import link
+from systolith.sim.timing import TimingModel
+
+from .test_timing import BODIES, DENSE, DRAM_BYTES, FILTER, OUT, PAIR, TABLE, TINY, random_code
+
+EDGE = PRESETS["edge"]
+R = TINY.rows
+near = partial(pytest.approx, rel=1e-9, abs=0)  # joules are far below the default tolerance
+
+
+def actions(opcode: Opcode, fields: dict[str, int], config: AcceleratorConfig = TINY) -> dict[str, int]:
+    """Return what one instruction does besides its fetch, without what it does not do."""
+    counts = actions_of(config, decode_instruction(encode(opcode, **fields), 0))
+    counts[Action.DRAM_READ] -= INSTR_BYTES
+    return {action.name: int(counts[action]) for action in Action if counts[action]}
+
+
+def program_actions(code: bytes, config: AcceleratorConfig) -> np.ndarray:
+    return sum((actions_of(config, decode_instruction(code[at:at + INSTR_BYTES], 0))
+                for at in range(0, len(code), INSTR_BYTES)), np.zeros(len(Action), np.int64))
+
+
+def assert_counters(code: bytes, config: AcceleratorConfig, measured: CoreResult) -> None:
+    counts = program_actions(code, config)
+    assert counts[Action.ARRAY_WORD] == measured.counters["ARRAY_ACTIVE"]
+    assert counts[Action.MAC] == measured.counters["ARRAY_ACTIVE"] * config.rows * config.cols
+    assert counts[Action.DRAM_READ] == measured.counters["DRAM_READ"] * config.word_bytes
+    assert counts[Action.DRAM_WRITE] == measured.counters["DRAM_WRITE"] * config.word_bytes
+
+
+def programs() -> Iterable[bytes]:
+    for body in BODIES.values():
+        yield link(TINY, [body], "serial", DRAM_BYTES)
+    for seed in range(6):
+        yield random_code(seed, TINY)
+
+
+def test_multiplications_and_dram_bytes_are_those_of_the_cycle_model() -> None:
+    model = TimingModel(TINY)
+    for code in programs():
+        assert_counters(code, TINY, model.run(code))
+
+
+@pytest.mark.rtl
+def test_multiplications_and_dram_bytes_are_those_of_the_rtl() -> None:
+    with RtlCore(TINY, dram_bytes=DRAM_BYTES) as core:
+        for code in programs():
+            core.write(0, code)
+            assert_counters(code, TINY, core.run(0, len(code) // INSTR_BYTES))
+
+
+def test_a_convolution_reads_no_padding_and_no_accumulator_in_its_first_pass() -> None:
+    # A 3x3 kernel with one pixel of padding over a 4x4 image: of 4x4 outputs, 10 of 12 taps along each axis are inside.
+    fields = {"in_h": 4, "in_w": 4, "step_x": 1, "step_y": 4, "stride_x": 1, "stride_y": 1, "out_h": 4, "out_w": 4,
+              "kw": 3, "kh": 3, "tap_x": 1, "tap_y": 4, "dil_x": 1, "dil_y": 1, "iy0": -1, "ix0": -1, "blocks": 2,
+              "tiles": 18, "groups": 3, "step_block": 16}
+    words = 3 * 18 * 16
+
+    counts = actions(Opcode.COMPUTE, fields)
+
+    assert counts == {"MAC": words * R * R, "ARRAY_WORD": words, "ACT_READ": 3 * 2 * 10 * 10, "WGT_READ": 3 * 18 * R,
+                      "ACC_READ": words - 3 * 16, "ACC_WRITE": words}
+    assert actions(Opcode.COMPUTE, {**fields, "accumulate": 1}) == {**counts, "ACC_READ": words}
+
+
+def test_a_strided_convolution_counts_the_taps_inside() -> None:
+    # Outputs at -1, 1, 3 with taps 0 and 2 further: -1 1 | 1 3 | 3 5 of an axis of 4, that is 4 of 6 inside.
+    fields = {"in_h": 4, "in_w": 4, "stride_x": 2, "stride_y": 2, "out_h": 3, "out_w": 3, "kw": 2, "kh": 2, "dil_x": 2,
+              "dil_y": 2, "iy0": -1, "ix0": -1, "blocks": 1, "tiles": 4, "groups": 1}
+
+    assert actions(Opcode.COMPUTE, fields)["ACT_READ"] == 4 * 4
+
+
+def test_a_dense_layer_reads_its_input_for_each_group() -> None:
+    assert actions(Opcode.COMPUTE, DENSE) == {"MAC": 12 * R * R, "ARRAY_WORD": 12, "ACT_READ": 12, "WGT_READ": 12 * R,
+                                              "ACC_READ": 9, "ACC_WRITE": 12}
+
+
+def test_a_filter_streams_its_lead_and_whole_lines_but_accumulates_outputs() -> None:
+    assert actions(Opcode.COMPUTE, FILTER) == {
+        "MAC": 2 * 37 * R * R, "ARRAY_WORD": 2 * 37, "ACT_READ": 2 * 36, "WGT_READ": 2 * R, "ACC_WRITE": 2 * 16}
+
+
+def test_transfers() -> None:
+    load = {"rows": 3, "row_words": 5}
+    assert actions(Opcode.LOAD, load) == {"DRAM_READ": 15 * R, "ACT_WRITE": 15}
+    assert actions(Opcode.LOAD, {**load, "buffer": Buffer.WGT}) == {"DRAM_READ": 15 * R, "WGT_WRITE": 15}
+    assert actions(Opcode.LOAD, {**load, "buffer": Buffer.PARAM}) == {"DRAM_READ": 15 * R, "PARAM_WRITE": 15}
+    assert actions(Opcode.LOAD, {**load, "pitch": 1, "windows": 8}) == {"DRAM_READ": 15 * R, "ACT_WRITE": 24}
+    assert actions(Opcode.STORE, load) == {"DRAM_WRITE": 15 * R, "ACT_READ": 15}
+
+
+def test_vector_instructions() -> None:
+    words = OUT["out_h"] * OUT["out_w"]
+    lanes = words * R
+    assert actions(Opcode.REQUANT, {**OUT, "groups": 2}) == {
+        "ACC_READ": 2 * words, "PARAM_READ": 18, "LANE_ADD": 2 * lanes, "LANE_REQUANT": 2 * lanes,
+        "ACT_WRITE": 2 * words}
+    assert actions(Opcode.ADD, PAIR) == {
+        "ACT_READ": 2 * words, "LANE_ADD": lanes, "LANE_REQUANT": 2 * lanes, "ACT_WRITE": words}
+    assert actions(Opcode.MUL, PAIR) == {
+        "ACT_READ": 2 * words, "LANE_PRODUCT": lanes, "LANE_REQUANT": lanes, "ACT_WRITE": words}
+    look_up = {"ACT_READ": words, "TABLE_READ": lanes, "LANE_REQUANT": lanes, "ACT_WRITE": words}
+    assert actions(Opcode.TABLE, TABLE) == look_up
+    assert actions(Opcode.TABLE, {**TABLE, "reload": 1}) == {**look_up, "PARAM_READ": 256, "TABLE_WRITE": 256 * R}
+    # 2x2 windows from -1 on, without overlap: one tap of each axis is padding.
+    pool = {**OUT, "out_h": 3, "out_w": 3, "kh": 2, "kw": 2, "stride_x": 2, "stride_y": 2, "iy0": -1, "ix0": -1,
+            "in_h": 9, "in_w": 9}
+    assert actions(Opcode.POOL, pool) == {
+        "ACT_READ": 25, "LANE_ADD": 9 * 4 * R, "LANE_REQUANT": 9 * R, "ACT_WRITE": 9}
+
+
+@pytest.mark.parametrize("name", ["tiny", "ulx3s", "edge"])
+def test_most_clocked_registers_of_the_array_are_in_its_cells(name: str) -> None:
+    config = PRESETS[name]
+    text = rtlil.convert(SystolicArray(config.rows, config.fir_rows))
+    registers = [cell.split("\n", 1) for cell in text.split("cell $dff ")[1:]]
+    bits = sum(int(body.split("parameter \\WIDTH ")[1].split()[0]) for _, body in registers)
+    weights = 2 * 8 * config.rows * config.cols
+
+    # The rest skews and aligns words, and holds the lines that enter.
+    assert 0.6 < array_register_bits(config) / (bits - weights) <= 1
+
+
+def test_memories_of_the_edge_preset() -> None:
+    sizes = sram_bytes(EDGE)
+
+    # 512 accumulator words of 16 int32; two older lines of 512 words of 16 bytes; 16 tables of 256 bytes.
+    assert {name.value: size for name, size in sizes.items()} == {
+        "activations": 256 << 10, "weights": 64 << 10, "parameters": 8 << 10, "accumulators": 32 << 10,
+        "lines": 16 << 10, "vector": 4 << 10}
+
+
+def test_energy_is_the_sum_over_actions() -> None:
+    point = OperatingPoint.parse("45nm")
+    rng = random.Random(1)
+    first, second = (np.array([rng.randrange(1 << 40) for _ in Action]) for _ in range(2))
+
+    both = energy_of(first + second, EDGE, point)
+
+    for component, joules in both.items():
+        parts = energy_of(first, EDGE, point)[component] + energy_of(second, EDGE, point)[component]
+        assert joules == near(parts)
+        assert joules > 0
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_action_costs_energy(action: Action) -> None:
+    counts = np.zeros(len(Action), np.int64)
+    counts[action] = 1
+
+    assert sum(energy_of(counts, TINY, OperatingPoint.parse("45nm")).values()) > 0
+
+
+def test_a_multiplication_at_the_anchor_costs_what_was_published() -> None:
+    counts = np.zeros(len(Action), np.int64)
+    counts[Action.MAC] = 1
+
+    # 0.2 pJ for the int8 product, and 20 of 32 bits of an int32 addition of 0.1 pJ.
+    assert energy_of(counts, EDGE, OperatingPoint.parse("45nm"))[Component.MACS] == near(0.2625e-12)
+
+
+def test_memories_follow_the_square_root_of_their_size() -> None:
+    assert sram_access(64, 8 << 10) == near(10e-12)
+    assert sram_access(64, 32 << 10) == near(20e-12)
+    assert sram_access(64, 1 << 20) == pytest.approx(100e-12, rel=0.15, abs=0)
+
+
+def test_scaling_is_that_of_the_published_example() -> None:
+    # The corrigendum computes the energy factor of 32 nm at 0.9 V as 0.4571.
+    a2, a1, a0 = TECHNOLOGIES["32nm"].factor
+    assert a2 * 0.9**2 + a1 * 0.9 + a0 == pytest.approx(0.4571, abs=5e-5)
+    scales = [technology.scale for technology in TECHNOLOGIES.values()]
+    assert scales[0] == 1 and scales == sorted(scales, reverse=True)
+
+
+def test_energy_on_chip_goes_with_the_square_of_the_voltage_and_dram_does_not() -> None:
+    counts = np.full(len(Action), 1000)
+    nominal, low = (energy_of(counts, TINY, OperatingPoint.parse(f"16nm,volts={volts}")) for volts in (0.85, 0.6))
+
+    assert low[Component.MACS] / nominal[Component.MACS] == near((0.6 / 0.85) ** 2)
+    assert low[Component.DRAM] == nominal[Component.DRAM]
+    assert nominal[Component.LEAKAGE] == 0
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("46nm", "technology must be one of 45nm, 32nm, 16nm, 7nm, not '46nm'"),
+    ("7nm,volts=3", "volts must be between 0.35 and 1.05 for 7nm, not 3"),
+    ("7nm,volts=nan", "volts must be between 0.35 and 1.05 for 7nm, not nan"),
+    ("7nm,mhz=fast", "mhz must be a number, not 'fast'"),
+    ("7nm,mhz=0", "mhz must be above 0 and at most 10000, not 0"),
+    ("7nm,dram=core", "dram must be one of dram, gddr5, lpddr4, hbm2, not 'core'"),
+    ("7nm,clock=1", "setting of an energy model must be volts=, mhz= or dram=, not 'clock=1'"),
+])
+def test_points_that_mean_nothing_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError) as error:
+        OperatingPoint.parse(text)
+    assert str(error.value) == message
