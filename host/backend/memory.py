@@ -160,8 +160,21 @@ class _Planner:
                 tried.append(bands)
                 slots = self._place_slots(layer, bands)
                 if slots is not None:
+                    if self._is_crowded(layer, bands, slots):
+                        raise _Full(time, [layer.inputs[0].storage])
                     return LayerPlan(bands, slots)
         raise _Full(time, [name for name in self.live if name in self.resident])
+
+    def _is_crowded(self, layer: Layer, bands: Bands, slots: Mapping[int, tuple[int, ...]]) -> bool:
+        """Return whether fused steps and transfers must take turns at a bank because a large input takes the others."""
+        if not isinstance(layer, ConvLayer) or not layer.steps:
+            return False
+        first = layer.inputs[0].storage
+        if first not in self.resident or self.storages[first].words < self.config.act_words // 2:
+            return False
+        banks = [{bank for address in slots[k] for bank in self._banks(address, address + words)}
+                 for k, words in bands.words]
+        return len(set().union(*banks)) < sum(map(len, banks))
 
     def _place_scratch(self, layer: Layer, plan: LayerPlan) -> int | None:
         """Return a place for one tile in banks that the array reads neither now nor in the next layer, or None."""

@@ -321,6 +321,19 @@ def test_streamed_operands_of_array_and_vector_unit_lie_in_banks_of_their_own():
     assert plan.scratch // TINY.bank_words not in banks[0] | banks[1] | banks[-1]
 
 
+@pytest.mark.parametrize(("share", "stays"), [(7 / 8, False), (1 / 4, True)])
+def test_an_input_streams_where_it_would_crowd_fused_steps_into_one_bank(share, stays):
+    image = Image(1, int(TINY.act_words * share), 1)
+    wide = image._replace(blocks=8)  # too large to stay
+    conv = ConvLayer("a", (Operand("x", image),), Operand("a", wide), POINTWISE, Clamp(0),
+                     np.zeros((8, 1, 1, 1, 4, 4), np.int8), np.zeros((8, 9, 4), np.uint8), fill=0, sources=(0,) * 8)
+    base = layer("y", "ab", wide)
+    add = ElementLayer("y", base.inputs, base.output, POINTWISE, Element(Opcode.ADD, {}))
+    stored = storages([add], wide.words) | storages([layer("x", "x", image)], image.words)
+    plan = plan_memory(fuse_elements([conv, add], set()), stored, TINY)
+    assert ("x" in plan.resident) == stays
+
+
 def test_the_largest_tensor_streams_when_not_all_fit():
     small, large = Image(16, 64, 1), Image(64, 300, 1)
     layers = [Layer("b", (Operand("a", small),), Operand("b", large), Window()),
