@@ -6,16 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from systolith.host.energy import EnergyReport
+from systolith.host.energy import EnergyReport, energy_report
 from systolith.host.errors import UsageError
 from systolith.host.runtime import Session
 from systolith.host.runtime.performance import performance
+from systolith.hw.config import PRESETS
 from systolith.models.zoo import digits
-from systolith.sim.energy import OperatingPoint
+from systolith.sim import native
+from systolith.sim.energy import Action, OperatingPoint
 
 near = partial(pytest.approx, rel=1e-9, abs=0)  # joules are far below the default tolerance
 POINT = OperatingPoint.parse("45nm,mhz=200,dram=lpddr4")
@@ -111,6 +114,20 @@ def test_tables_name_every_layer_and_component() -> None:
 def test_a_device_without_cycles_has_no_energy() -> None:
     with pytest.raises(UsageError, match="device must count cycles for their energy, unlike 'golden'; use sim or rtl"):
         ran("golden").energy(POINT)
+
+
+def test_without_a_compiler_there_is_no_energy_but_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
+    monkeypatch.setattr(native.shutil, "which", lambda tool: None)
+    with pytest.raises(UsageError, match=r"energy needs cycles; cycles are not counted: .*g\+\+"):
+        ran().energy(POINT)
+
+
+def test_a_network_that_does_nothing_on_the_accelerator_takes_no_energy() -> None:
+    energy = energy_report(["softmax"], np.zeros((1, len(Action)), np.int64), 3, 0, PRESETS["tiny"], POINT)
+
+    assert (energy.joules, energy.watts, energy.gops_per_watt) == (0, 0, 0)
+    assert [table.row_count for table in energy.tables()] == [3, 5]
 
 
 def test_a_session_that_has_not_run_has_no_energy() -> None:

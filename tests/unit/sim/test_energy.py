@@ -17,10 +17,14 @@ from systolith.sim.decode import decode_instruction
 from systolith.sim.energy import TECHNOLOGIES, Action, Component, OperatingPoint, actions_of, energy_of
 from systolith.sim.energy.model import array_register_bits, sram_bytes
 from systolith.sim.energy.technology import sram_access
+from systolith.sim.filter import FilterCompute
+from systolith.sim.memories import FILL
 from systolith.sim.result import CoreResult
 from systolith.sim.rtl import RtlCore
+from systolith.sim.steps import Compute, prepare
 from systolith.sim.tb.programs import link
 from systolith.sim.timing import TimingModel
+from systolith.sim.vector_steps import Pool
 
 from .test_timing import BODIES, DENSE, DRAM_BYTES, FILTER, OUT, PAIR, TABLE, TINY, random_code
 
@@ -68,6 +72,22 @@ def test_multiplications_and_dram_bytes_are_those_of_the_rtl() -> None:
         for code in programs():
             core.write(0, code)
             assert_counters(code, TINY, core.run(0, len(code) // INSTR_BYTES))
+
+
+def test_activations_read_are_those_that_the_machine_gathers() -> None:
+    checked = set()
+    for code in programs():
+        for index, at in enumerate(range(0, len(code), INSTR_BYTES)):
+            instruction = decode_instruction(code[at:at + INSTR_BYTES], index)
+            step = prepare(TINY, instruction, 0, DRAM_BYTES // R)
+            if not isinstance(step, Compute | FilterCompute | Pool):
+                continue
+            words = step.streams if isinstance(step, FilterCompute) else step.words
+            # Groups that read the same words share one entry of the array.
+            repeats = 1 if isinstance(step, Pool) else instruction.fields["groups"] // len(words)
+            assert actions_of(TINY, instruction)[Action.ACT_READ] == (words != FILL).sum() * repeats
+            checked.add(type(step))
+    assert checked == {Compute, FilterCompute, Pool}
 
 
 def test_a_convolution_reads_no_padding_and_no_accumulator_in_its_first_pass() -> None:
