@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench | quantize | zoo`.
+"""Command line: `systolith compile | run | info | disasm | bench | explore | quantize | zoo`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -25,6 +25,7 @@ from .console import check_writable, config_options, show
 from .devices.select import DEVICES, GOLDEN
 from .disasm import disassemble
 from .errors import SystolithError, UsageError
+from .explore.commands import explore_command
 from .graph import Graph
 from .program import Program
 from .quantizer.commands import quantize_command
@@ -74,6 +75,7 @@ def cli() -> None:
       systolith compile model.tflite -o model.sysl --preset ulx3s
       systolith run model.sysl --input x.npy --output y.npy --report report.json
       systolith run model.tflite --input x.npy --device rtl --set dram_latency=80
+      systolith explore model.tflite -o sweep.csv --rows 8,16,32 --act-kib 64,128
     """
 
 
@@ -216,5 +218,6 @@ def disasm_command(program: Path) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(explore_command)
 cli.add_command(quantize_command)
 cli.add_command(zoo_command)

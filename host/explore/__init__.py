@@ -1,0 +1,1 @@
+"""Design-space exploration: what networks cost on many configurations, by the cycle model."""
