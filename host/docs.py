@@ -88,9 +88,8 @@ def _options() -> str:
     rows = []
     for option in fields(AcceleratorConfig):
         rule = option.metadata
-        kind = "power of two, " if rule["power_of_two"] else ""
-        rows.append((f"`{option.name}`", option.default, f"{kind}{rule['low']} to {rule['high']}",
-                     "yes" if rule["gateware"] else "no", rule["doc"]))
+        rows.append((f"`{option.name}`", option.default, rule["rule"].range, "yes" if rule["gateware"] else "no",
+                     rule["doc"]))
     return markdown_table(("option", "default", "range", "in the gateware", "meaning"), rows)
 
 
@@ -103,6 +102,7 @@ def _presets() -> str:
         "accumulators in one half": lambda config: config.acc_half,
         "configuration hash": lambda config: f"`{config_hash(config)}`",
     }
+    rows: list[list[object]]
     rows = [[f"`{name}`", *(config.to_dict()[name] for config in PRESETS.values())]
             for name in (option.name for option in fields(AcceleratorConfig))]
     rows += [[name, *(map(value, PRESETS.values()))] for name, value in computed.items()]

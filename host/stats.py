@@ -50,4 +50,4 @@ def least_cycles(stats: Iterable[LayerStats], config: AcceleratorConfig) -> floa
     """Return the fewest cycles that layers can take together: the array's, or DRAM's if those are more."""
     counts = list(stats)
     traffic = sum(each.bytes_loaded + each.bytes_stored + each.instructions * INSTR_BYTES for each in counts)
-    return max(sum(each.array_cycles for each in counts), traffic / min(config.dram_bandwidth, config.word_bytes))
+    return max(sum(each.array_cycles for each in counts), traffic / min(config.memory_bandwidth, config.word_bytes))

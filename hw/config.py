@@ -6,20 +6,70 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-__all__ = ["ISA_VERSION", "PRESETS", "AcceleratorConfig"]
+from .dram import DRAMS
+
+__all__ = ["FIXED_DRAM", "ISA_VERSION", "PRESETS", "AcceleratorConfig"]
 
 # Part of the configuration hash: a program for another instruction set must be refused.
 ISA_VERSION = 2
+# The DRAM that is no device of `DRAMS`.
+FIXED_DRAM = "fixed"
 
 
-def _limits(low: int, high: int, *, power_of_two: bool = False, gateware: bool = True) -> dict[str, Any]:
-    return {"low": low, "high": high, "power_of_two": power_of_two, "gateware": gateware}
+@dataclass(frozen=True)
+class _Integer:
+    """The legal values of an option that is an integer."""
+
+    low: int
+    high: int
+    power_of_two: bool = False
+
+    @property
+    def range(self) -> str:
+        return f"{'power of two, ' if self.power_of_two else ''}{self.low} to {self.high}"
+
+    def parse(self, name: str, text: str) -> int:
+        try:
+            return int(text, 0)
+        except ValueError:
+            raise ValueError(f"{name} must be an integer, not {text!r}") from None
+
+    def check(self, name: str, value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{name} must be an integer, not {value!r}")
+        is_power = value > 0 and value & (value - 1) == 0
+        if not self.low <= value <= self.high or (self.power_of_two and not is_power):
+            kind = "a power of two" if self.power_of_two else "an integer"
+            raise ValueError(f"{name} must be {kind} between {self.low} and {self.high}, not {value}")
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """The legal values of an option that is a name."""
+
+    names: tuple[str, ...]
+
+    @property
+    def range(self) -> str:
+        return ", ".join(f"`{name}`" for name in self.names)
+
+    def parse(self, name: str, text: str) -> str:
+        return text
+
+    def check(self, name: str, value: object) -> None:
+        if value not in self.names:
+            raise ValueError(f"{name} must be one of {', '.join(self.names)}, not {value!r}")
 
 
 def _option(default: int, doc: str, low: int, high: int, *, power_of_two: bool = False, gateware: bool = True) -> Any:
     """Declare one integer option: its default, documentation and legal range in one place."""
-    return field(default=default, metadata={"doc": doc, **_limits(low, high, power_of_two=power_of_two,
-                                                                  gateware=gateware)})
+    return field(default=default, metadata={"doc": doc, "rule": _Integer(low, high, power_of_two),
+                                            "gateware": gateware})
+
+
+def _environment(default: str, doc: str, names: Iterable[str]) -> Any:
+    """Declare one option of the environment that is one of ``names``."""
+    return field(default=default, metadata={"doc": doc, "rule": _Choice(tuple(names)), "gateware": False})
 
 
 @dataclass(frozen=True)
@@ -49,18 +99,18 @@ class AcceleratorConfig:
     outstanding: int = _option(8, "AXI bursts in flight per direction", 1, 32)
     watchdog: int = _option(1 << 16, "cycles without progress before the core stops with an error", 64, (1 << 32) - 1,
                             gateware=False)
-    dram_latency: int = _option(20, "cycles from an accepted read burst to its first beat", 1, 10_000, gateware=False)
-    dram_bandwidth: int = _option(16, "DRAM bytes per cycle, reads and writes together", 1, 4096, gateware=False)
+    dram: str = _environment(FIXED_DRAM, "DRAM behind the AXI port: a fixed latency and bandwidth, or a device with "
+                             "banks", (FIXED_DRAM, *DRAMS))
+    dram_latency: int = _option(20, "of the `fixed` DRAM: cycles from an accepted read burst to its first beat", 1,
+                                10_000, gateware=False)
+    dram_bandwidth: int = _option(16, "of the `fixed` DRAM: bytes per cycle, reads and writes together", 1, 4096,
+                                  gateware=False)
+    clock_mhz: int = _option(100, "clock of the core, MHz: how many cycles the times of a DRAM with banks are", 1, 4000,
+                             gateware=False)
 
     def __post_init__(self) -> None:
         for option in fields(self):
-            value, rule = getattr(self, option.name), option.metadata
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ValueError(f"{option.name} must be an integer, not {value!r}")
-            kind = "a power of two" if rule["power_of_two"] else "an integer"
-            is_power = value > 0 and value & (value - 1) == 0
-            if not rule["low"] <= value <= rule["high"] or (rule["power_of_two"] and not is_power):
-                raise ValueError(f"{option.name} must be {kind} between {rule['low']} and {rule['high']}, not {value}")
+            option.metadata["rule"].check(option.name, getattr(self, option.name))
         if self.act_words // self.act_banks < 4 * self.rows:
             raise ValueError(f"act_kib must give each of the {self.act_banks} banks at least {4 * self.rows} words of "
                              f"{self.rows} bytes, not {self.act_words // self.act_banks}")
@@ -110,13 +160,28 @@ class AcceleratorConfig:
         """Pixels one compute instruction can accumulate: one ping-pong half of the accumulator buffer."""
         return self.acc_depth // 2
 
+    @property
+    def memory_latency(self) -> int:
+        """Estimated cycles from a read burst to its first beat; of a DRAM with banks: when it misses the open row."""
+        if self.dram == FIXED_DRAM:
+            return self.dram_latency
+        return -(-DRAMS[self.dram].row_miss * self.clock_mhz // 1_000_000)
+
+    @property
+    def memory_bandwidth(self) -> float:
+        """Most bytes per cycle that DRAM can move, reads and writes together."""
+        if self.dram == FIXED_DRAM:
+            return self.dram_bandwidth
+        device = DRAMS[self.dram]
+        return device.burst_bytes * 1_000_000 / (device.burst_time * self.clock_mhz)
+
     def hash(self) -> int:
         """Return the 64-bit identity of everything that shapes the gateware and its programs."""
         shape = {f.name: getattr(self, f.name) for f in fields(self) if f.metadata["gateware"]}
         text = json.dumps({"isa": ISA_VERSION, **shape}, sort_keys=True)
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
 
-    def to_dict(self) -> dict[str, int]:
+    def to_dict(self) -> dict[str, int | str]:
         return asdict(self)
 
     @classmethod
@@ -135,18 +200,15 @@ class AcceleratorConfig:
         """
         if name not in PRESETS:
             raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {name!r}")
-        changes: dict[str, int] = {}
-        names = {f.name for f in fields(cls)}
+        changes: dict[str, Any] = {}
+        rules = {f.name: f.metadata["rule"] for f in fields(cls)}
         for setting in settings:
             key, separator, text = setting.partition("=")
             if not separator:
                 raise ValueError(f"setting must be KEY=VALUE, not {setting!r}")
-            if key not in names:
-                raise ValueError(f"setting {key!r} must be one of {', '.join(sorted(names))}")
-            try:
-                changes[key] = int(text, 0)
-            except ValueError:
-                raise ValueError(f"{key} must be an integer, not {text!r}") from None
+            if key not in rules:
+                raise ValueError(f"setting {key!r} must be one of {', '.join(sorted(rules))}")
+            changes[key] = rules[key].parse(key, text)
         return replace(PRESETS[name], **changes)
 
 

@@ -54,10 +54,10 @@ class Cut:
         words = sum(self._moved(k, blocks, blocks_outside) for k in self.most)
         if isinstance(self.layer, ConvLayer):
             words += self._weights(self.layer, blocks, blocks_outside)
-        transfer = words * max(1.0, self._config.word_bytes / self._config.dram_bandwidth)
+        transfer = words * max(1.0, self._config.word_bytes / self._config.memory_bandwidth)
         bands = self.rects * len(blocks)
         if slots == 1:
-            return transfer + self._work + bands * (_BAND_CYCLES + self._config.dram_latency)
+            return transfer + self._work + bands * (_BAND_CYCLES + self._config.memory_latency)
         hidden = min(transfer, self._work)
         return max(transfer, self._work) + hidden * (1 / bands + _HIDDEN) + bands * _BAND_CYCLES
 

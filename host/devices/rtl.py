@@ -11,7 +11,7 @@ from .base import Accelerator, RunResult
 
 
 class RtlAccelerator(Accelerator):
-    """The RTL compiled by Verilator, with a DRAM model of `config.dram_latency` and `config.dram_bandwidth`.
+    """The RTL compiled by Verilator, with a model of the DRAM that `config` describes.
 
     Args:
         config: configuration of the core.

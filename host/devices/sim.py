@@ -33,7 +33,7 @@ class SimAccelerator(Accelerator):
                  progress: Callable[[str], None] | None = None) -> None:
         super().__init__(config)
         self._machine = Machine(config, dram_bytes)
-        self._timed: OrderedDict[bytes, RunResult] = OrderedDict()
+        self._timed: OrderedDict[tuple[int, bytes], RunResult] = OrderedDict()
         self._timing: TimingModel | None = None
         self._note: str | None = None
         try:
@@ -56,12 +56,13 @@ class SimAccelerator(Accelerator):
                               program + error.index * INSTR_BYTES) from error
         if self._timing is None:
             return RunResult(result.dram_bytes_read + count * INSTR_BYTES, result.dram_bytes_written, note=self._note)
-        if code not in self._timed:
-            self._timed[code] = time_program(self._timing, code, self.config, program)
+        key = program, code
+        if key not in self._timed:
+            self._timed[key] = time_program(self._timing, code, self.config, program)
             if len(self._timed) > _CACHED_PROGRAMS:
                 self._timed.popitem(last=False)
-        self._timed.move_to_end(code)
-        return self._timed[code]
+        self._timed.move_to_end(key)
+        return self._timed[key]
 
 
 def time_program(model: TimingModel, code: bytes, config: AcceleratorConfig, address: int = 0) -> RunResult:
@@ -71,7 +72,7 @@ def time_program(model: TimingModel, code: bytes, config: AcceleratorConfig, add
         DeviceError: the core would stop for a lack of progress, or an instruction is not valid.
     """
     try:
-        return RunResult.measured(model.run(code), config)
+        return RunResult.measured(model.run(code, address), config)
     except WatchdogError as error:
         raise DeviceError(f"the simulated core stopped: WATCHDOG, {error}; compile the model again",
                           int(ErrorCode.WATCHDOG), address + error.index * INSTR_BYTES) from error

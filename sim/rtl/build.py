@@ -22,7 +22,7 @@ __all__ = ["build", "build_verilog", "core_verilog"]
 
 TOP = "core"
 LIBRARY = "core.so"
-_HARNESS = ("harness.cpp", "dram.hpp")
+_HARNESS = ("harness.cpp", "dram.hpp", "banks.hpp")
 
 _VERILATOR_FLAGS = ("--cc", "--exe", "--build", "--prefix", "Vcore", "--top-module", TOP, "-O3", "--x-assign", "fast",
                     "--x-initial", "fast", "--no-timing", "--no-assert", "-Wno-fatal", "-Wno-lint", "-j", "0")

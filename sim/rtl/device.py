@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...hw.config import ISA_VERSION, AcceleratorConfig
 from ...hw.csr import CSR_ID, Control, Counter, Csr, Status, counter_offset
 from ...hw.isa import INSTR_BYTES, ErrorCode, Unit
+from ..dram import BankTiming, bank_timing
 from ..native import Progress
 from ..result import CoreResult
 from .build import build
@@ -60,7 +61,8 @@ class RtlCore:
     Parameters
     ----------
     config
-        The core; ``dram_latency`` and ``dram_bandwidth`` set up the DRAM, ``watchdog`` the core's limit.
+        The core; ``dram`` and the options that go with it set up the DRAM, ``watchdog`` the core's limit. Every run
+        finds the DRAM as it was at first, except for its contents.
     dram_bytes
         Size of the DRAM, zero at first; pages that are never touched cost nothing.
     stall, seed
@@ -95,8 +97,8 @@ class RtlCore:
         # A view of the DRAM inside the shared object; it never leaves this class, so it cannot outlive the memory.
         self._dram = np.ctypeslib.as_array(self._lib.systolith_memory(handle), (dram_bytes,))
         self._open_handle: int | None = handle
-        self._lib.systolith_dram(self._handle, config.dram_latency, config.dram_bandwidth, int(stall * 256),
-                                 seed & 0xFFFFFFFF)
+        self._lib.systolith_dram(self._handle, config.dram_latency, config.dram_bandwidth,
+                                 ctypes.byref(bank_timing(config)), int(stall * 256), seed & 0xFFFFFFFF)
         self.reset()
         self._check_identity()
 
@@ -165,8 +167,7 @@ class RtlCore:
         for register, value in ((Csr.BASE, base), (Csr.PROGRAM, program), (Csr.COUNT, count),
                                 (Csr.WATCHDOG, self.config.watchdog)):
             self.csr_write(register, value)
-        self._lib.systolith_forget_events(self._handle)
-        origin = self._lib.systolith_cycle(self._handle)
+        origin = self._lib.systolith_begin(self._handle)
         self.csr_write(Csr.CONTROL, Control.START | Control.IRQ_ENABLE)
         self._wait(max_cycles)
         violation = self._lib.systolith_violation(self._handle).decode()
@@ -237,13 +238,12 @@ def _load(path: Path) -> ctypes.CDLL:
         "memory": (ctypes.POINTER(ctypes.c_uint8), [handle]),
         "reset": (None, [handle]),
         "run": (ctypes.c_int, [handle, u64]),
-        "cycle": (u64, [handle]),
         "csr_write": (ctypes.c_int, [handle, u32, u32]),
         "csr_read": (ctypes.c_int, [handle, u32, ctypes.POINTER(u32)]),
-        "dram": (None, [handle, u32, u32, u32, u32]),
+        "dram": (None, [handle, u32, u32, ctypes.POINTER(BankTiming), u32, u32]),
         "fault": (None, [handle, ctypes.c_int, u64, u64]),
         "events": (u64, [handle, ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(ctypes.POINTER(u64))]),
-        "forget_events": (None, [handle]),
+        "begin": (u64, [handle]),
         "violation": (ctypes.c_char_p, [handle]),
     }
     for name, (result, arguments) in signatures.items():

@@ -1,7 +1,8 @@
 // DRAM behind an AXI4 slave port: deterministic, cycle by cycle, independent of any simulator.
 //
 // Time. `pins()` holds what the slave drives during cycle c; `clock(master)` is the rising edge that ends cycle c, where
-// a channel transfers when its valid and ready are both high. The contract, with latency L and B bytes per cycle:
+// a channel transfers when its valid and ready are both high. The contract of the fixed model, with latency L and B bytes
+// per cycle:
 //
 // * One data bus carries the beats of reads and of writes. It is a line on which cycle c owns the bytes
 //   [c*B, (c+1)*B). A beat of BYTES bytes takes the bus from max(free, c*B) on, and may do so in cycle c when that
@@ -13,6 +14,16 @@
 //   The B response is offered L cycles after the last beat, in order.
 // * When both directions wait for the bus, the one that was not served last goes first. A W beat counts as waiting from
 //   the cycle after it was first refused.
+// With banks, banks.hpp has the contract of the time on DRAM's own data bus. The port then does this:
+//
+// * Bursts are accesses in one order: a read from the edge on that takes its address, a write from the one that takes
+//   its last beat (the port buffers what is written).
+// * A beat that is read is offered from the first cycle on that begins when its last byte has been on the bus; the B
+//   response from the first that begins when the last bytes have been.
+// * Each channel passes a beat per cycle, and wready is high whenever an accepted AW still misses beats.
+//
+// In both:
+//
 // * At most MAX_OUTSTANDING bursts per direction are accepted and not yet answered.
 // * Bytes outside the memory answer DECERR, read as 0 and are not written.
 //
@@ -24,6 +35,8 @@
 #include <cstring>
 #include <deque>
 #include <string>
+
+#include "banks.hpp"
 
 template <unsigned BYTES>
 class Dram {
@@ -77,12 +90,27 @@ public:
     Dram(uint8_t* memory, uint64_t size) : memory_(memory), size_(size) {}
 
     // `stall` / 256 is the probability with which each ready or new valid is withheld for a cycle (0: never).
-    void configure(uint32_t latency, uint32_t bytes_per_cycle, uint32_t stall, uint32_t seed) {
+    // With `banks`, latency and rate are theirs.
+    void configure(uint32_t latency, uint32_t bytes_per_cycle, const BankTiming& banks, uint32_t stall, uint32_t seed) {
+        banks_ = Banks(banks);
         latency_ = latency;
-        rate_ = bytes_per_cycle;
+        rate_ = banks_.exist() ? 2 * BYTES : bytes_per_cycle; // a beat of each direction: what the port can pass
         stall_ = stall;
         random_ = 0x9E3779B97F4A7C15ull ^ seed;
-        bus_free_ = cycle_ * rate_;
+        restart();
+    }
+
+    // Begin with cycle 0, as if never used: no burst in flight, no row open.
+    void restart() {
+        cycle_ = bus_free_ = 0;
+        banks_.reset();
+        reset();
+    }
+
+    // Pass `cycles` in which the master drives no valid and no burst is in flight.
+    void skip(uint64_t cycles) {
+        cycle_ += cycles;
+        offer();
     }
 
     // Drop every burst in flight; the contents, the settings and the faults stay.
@@ -107,7 +135,7 @@ public:
             pins_.bvalid = false;
             answers_.pop_front();
         }
-        if (m.ar.valid && pins_.arready) reads_.push_back(burst(m.ar, "read"));
+        if (m.ar.valid && pins_.arready) take_read(m.ar);
         if (m.w.valid && pins_.wready) take_write(m.w);
         if (m.aw.valid && pins_.awready) writes_.push_back(burst(m.aw, "write"));
         write_waits_ = m.w.valid && !pins_.wready;
@@ -121,6 +149,8 @@ private:
         unsigned beats;
         uint64_t ready; // first cycle in which a beat may be offered
         uint8_t resp;
+        uint64_t first, bytes; // of the whole burst: address of its first byte, size
+        uint64_t start = 0;    // with banks: when its first byte is read
     };
     struct Answer {
         uint64_t ready;
@@ -131,6 +161,7 @@ private:
     uint64_t size_;
     uint64_t cycle_ = 0, bus_free_ = 0;
     uint64_t latency_ = 1, rate_ = BYTES;
+    Banks banks_;
     uint32_t stall_ = 0;
     uint64_t random_ = 1;
     std::deque<Burst> reads_, writes_;
@@ -143,6 +174,12 @@ private:
     uint64_t bus_start() const { return bus_free_ > cycle_ * rate_ ? bus_free_ : cycle_ * rate_; }
     bool bus_has_room() const { return bus_start() < (cycle_ + 1) * rate_; }
     void take_bus() { bus_free_ = bus_start() + BYTES; }
+
+    // The edge that ends this cycle, and the first cycle that does not begin before a time, for the banks.
+    uint64_t edge() const { return (cycle_ + 1) * Banks::CYCLE; }
+    static uint64_t from(uint64_t time) { return (time + Banks::CYCLE - 1) / Banks::CYCLE; }
+    // The first cycle that may offer the next beat of a burst.
+    uint64_t beat_ready(const Burst& b) const { return from(b.start + banks_.length(b.addr + BYTES - b.first)); }
 
     bool stalled() {
         if (!stall_) return false;
@@ -187,6 +224,7 @@ private:
         pins_.rlast = --b.beats == 0;
         b.addr += BYTES;
         if (pins_.rlast) reads_.pop_front();
+        else if (banks_.exist()) b.ready = beat_ready(b);
     }
 
     void take_write(const WritePins& w) {
@@ -202,9 +240,23 @@ private:
         b.beats--;
         if (w.last != (b.beats == 0)) fail("wlast does not mark the last beat of the burst");
         if (b.beats == 0) {
-            answers_.push_back({cycle_ + latency_, b.resp});
+            answers_.push_back({write_ready(b), b.resp});
             writes_.pop_front();
         }
+    }
+
+    void take_read(const AddressPins& a) {
+        reads_.push_back(burst(a, "read"));
+        if (!banks_.exist()) return;
+        Burst& b = reads_.back();
+        b.start = banks_.serve(edge(), b.first, b.bytes, false);
+        b.ready = beat_ready(b);
+    }
+
+    // The first cycle that may offer the response of a burst whose last beat is taken.
+    uint64_t write_ready(const Burst& b) {
+        if (!banks_.exist()) return cycle_ + latency_;
+        return from(banks_.serve(edge(), b.first, b.bytes, true) + banks_.length(b.bytes));
     }
 
     Burst burst(const AddressPins& a, const char* kind) {
@@ -212,7 +264,7 @@ private:
         if (a.burst != 1 || (1u << a.size) != BYTES || a.addr % BYTES)
             fail(std::string(kind) + " burst is not INCR with full-width, aligned beats");
         if (a.addr / 4096 != (a.addr + bytes - 1) / 4096) fail(std::string(kind) + " burst crosses a 4 KiB boundary");
-        return {a.addr, a.len + 1u, cycle_ + latency_, OKAY};
+        return {a.addr, a.len + 1u, cycle_ + latency_, OKAY, a.addr, bytes};
     }
 
     void check_held(const MasterPins& m) {

@@ -236,15 +236,15 @@ void systolith_destroy(void* h) { delete static_cast<Harness*>(h); }
 uint8_t* systolith_memory(void* h) { return static_cast<Harness*>(h)->memory(); }
 void systolith_reset(void* h) { static_cast<Harness*>(h)->reset(); }
 int systolith_run(void* h, uint64_t limit) { return static_cast<Harness*>(h)->run(limit); }
-uint64_t systolith_cycle(void* h) { return static_cast<Harness*>(h)->now(); }
 int systolith_csr_write(void* h, uint32_t address, uint32_t data) {
     return static_cast<Harness*>(h)->csr_write(address, data);
 }
 int systolith_csr_read(void* h, uint32_t address, uint32_t* data) {
     return static_cast<Harness*>(h)->csr_read(address, data);
 }
-void systolith_dram(void* h, uint32_t latency, uint32_t bytes_per_cycle, uint32_t stall, uint32_t seed) {
-    static_cast<Harness*>(h)->dram.configure(latency, bytes_per_cycle, stall, seed);
+void systolith_dram(void* h, uint32_t latency, uint32_t bytes_per_cycle, const BankTiming* banks, uint32_t stall,
+                    uint32_t seed) {
+    static_cast<Harness*>(h)->dram.configure(latency, bytes_per_cycle, *banks, stall, seed);
 }
 void systolith_fault(void* h, int fault, uint64_t low, uint64_t high) {
     Memory::Faults& f = static_cast<Harness*>(h)->dram.faults;
@@ -263,6 +263,12 @@ uint64_t systolith_events(void* h, unsigned unit, unsigned kind, const uint64_t*
     *cycles = v.data();
     return v.size();
 }
-void systolith_forget_events(void* h) { static_cast<Harness*>(h)->forget_events(); }
+// The cycle with which a run begins. Its time must depend on nothing before, so its DRAM begins anew.
+uint64_t systolith_begin(void* h) {
+    Harness* harness = static_cast<Harness*>(h);
+    harness->forget_events();
+    harness->dram.restart();
+    return harness->now();
+}
 const char* systolith_violation(void* h) { return static_cast<Harness*>(h)->dram.violation().c_str(); }
 }

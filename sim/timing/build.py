@@ -15,7 +15,7 @@ __all__ = ["build", "constants"]
 LIBRARY = "timing.so"
 COMPILER = "g++"
 _SOURCES = ("timing/core.cpp", "timing/engines.hpp", "timing/instruction.hpp", "timing/issue.hpp",
-            "timing/streams.hpp", "timing/transfers.hpp", "rtl/dram.hpp")
+            "timing/streams.hpp", "timing/transfers.hpp", "rtl/dram.hpp", "rtl/banks.hpp")
 _FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-fvisibility-inlines-hidden")
 
 # The numbers that the model takes from the gateware, by the module that defines them.

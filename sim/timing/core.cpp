@@ -23,6 +23,7 @@ struct Settings {
     uint32_t compute_latency, array_empty;
     uint32_t dram_latency, dram_bandwidth, watchdog;
     uint32_t step_all; // do every cycle by itself
+    BankTiming dram_banks;
 };
 
 struct Result {
@@ -34,8 +35,8 @@ enum Outcome : uint32_t { FINISHED, WATCHDOG, EMPTY };
 
 class Core {
 public:
-    Core(const Settings& s, const uint8_t* code, uint32_t count, uint64_t* issued, uint64_t* retired)
-        : settings_(s), issued_(issued), retired_(retired), fetch_(WORD_BYTES, count),
+    Core(const Settings& s, const uint8_t* code, uint32_t count, uint32_t address, uint64_t* issued, uint64_t* retired)
+        : settings_(s), issued_(issued), retired_(retired), fetch_(WORD_BYTES, count, address),
           load_(WORD_BYTES, s.outstanding), store_(WORD_BYTES, s.outstanding),
           arbiter_(s.outstanding + s.fetch_bursts), issue_(s.queue_depth),
           compute_(s.rows, s.compute_latency, s.array_empty), dram_(nullptr, 0) {
@@ -43,8 +44,8 @@ public:
         master_.ar.burst = master_.aw.burst = 1;
         while (1u << master_.ar.size < WORD_BYTES) master_.aw.size = ++master_.ar.size;
         // Without memory all addresses answer DECERR; the time is the same.
-        dram_.configure(s.dram_latency, s.dram_bandwidth, 0, 0);
-        dram_.reset();
+        dram_.configure(s.dram_latency, s.dram_bandwidth, s.dram_banks, 0, 0);
+        dram_.skip(FIRST);
     }
 
     void run(Result& result) {
@@ -69,8 +70,6 @@ public:
 private:
     // The first cycle in which the core runs; 0 is the one of the START command.
     static constexpr uint64_t FIRST = CSR_START_LATENCY + 1;
-    // Cycles after which an unused DRAM is as if it had never been used: its bus is free.
-    static constexpr unsigned SETTLE = WORD_BYTES + 1;
 
     const Settings& settings_;
     std::vector<Instruction> program_;
@@ -88,7 +87,7 @@ private:
     Vector vector_;
     Memory dram_;
     Memory::MasterPins master_;
-    unsigned in_flight_ = 0, idle_ = 0; // DRAM bursts; cycles since the last
+    unsigned in_flight_ = 0; // DRAM bursts
     bool finished_ = false;
     // What `control` found, which holds from `since` until it runs again, at the latest in cycle `until`.
     struct {
@@ -127,6 +126,7 @@ private:
         const bool still = transfers(now, delivered, load, store);
         uint64_t next = now + 1;
         if (still && !finished_ && !watchdog) next = std::min(held_.until, progress_ + settings_.watchdog + 1);
+        if (still) dram_.skip(next - now);
         if (held_.array_active || held_.vector_active) progress_ = next - 1;
         now_ = next;
         return finished_ || watchdog;
@@ -195,7 +195,7 @@ private:
     bool transfers(uint64_t now, bool delivered, const Instruction* load, const Instruction* store) {
         const bool untouched = fetch_.still() && load_.still() && store_.still() && arbiter_.address.empty()
             && !delivered && !load && !store;
-        if (untouched && !in_flight_ && idle_ > SETTLE && !settings_.step_all) return true;
+        if (untouched && !in_flight_ && !settings_.step_all) return true;
 
         const Memory::SlavePins& pins = dram_.pins();
         const bool room = arbiter_.room();
@@ -222,7 +222,6 @@ private:
         if (read || written) progress_ = now;
 
         in_flight_ += unsigned(ar) + unsigned(aw) - unsigned(read_last) - unsigned(response && master_.bready);
-        idle_ = in_flight_ || ar || aw || written ? 0 : idle_ + 1;
         dram_.clock(master_);
         fetch_.clock(fetch_asks && room && !to_load, offered && for_fetch, delivered);
         load_.clock(load, room && to_load, offered && for_load);
@@ -243,10 +242,10 @@ private:
 
 extern "C" {
 
-// Run `count` instructions; `issued` and `retired` receive a cycle each, counted from the START command.
-void systolith_timing(const Settings* settings, const uint8_t* code, uint32_t count, uint64_t* issued,
-                      uint64_t* retired, Result* result) {
+// Run `count` instructions that lie at DRAM byte `address`; `issued` and `retired` receive a cycle each, counted from the START command.
+void systolith_timing(const Settings* settings, const uint8_t* code, uint32_t count, uint32_t address,
+                      uint64_t* issued, uint64_t* retired, Result* result) {
     *result = Result();
-    Core(*settings, code, count, issued, retired).run(*result);
+    Core(*settings, code, count, address, issued, retired).run(*result);
 }
 }

@@ -9,6 +9,7 @@ from ...hw.config import AcceleratorConfig
 from ...hw.csr import Counter
 from ...hw.fetch import fetch_bursts
 from ...hw.isa import INSTR_BYTES, UNIT_OF, Unit
+from ..dram import BankTiming, bank_timing
 from ..native import Progress
 from ..result import CoreResult
 from .build import build
@@ -31,7 +32,7 @@ class WatchdogError(RuntimeError):
 class _Settings(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in (
         "rows", "banks", "queue_depth", "outstanding", "fetch_bursts", "compute_latency", "array_empty",
-        "dram_latency", "dram_bandwidth", "watchdog", "step_all")]
+        "dram_latency", "dram_bandwidth", "watchdog", "step_all")] + [("dram_banks", BankTiming)]
 
 
 class _Result(ctypes.Structure):
@@ -40,7 +41,7 @@ class _Result(ctypes.Structure):
 
 
 class TimingModel:
-    """Cycle model of one core with a DRAM of ``config.dram_latency`` and ``config.dram_bandwidth``.
+    """Cycle model of one core with the DRAM that ``config`` describes.
 
     Parameters
     ----------
@@ -62,10 +63,10 @@ class TimingModel:
         self._settings = _Settings(
             config.rows, config.act_banks, config.queue_depth, config.outstanding, fetch_bursts(config),
             compute_latency(config), array_empty(config), config.dram_latency, config.dram_bandwidth, config.watchdog,
-            step_all)
+            step_all, bank_timing(config))
 
-    def run(self, code: bytes) -> CoreResult:
-        """Return what the core would measure of a program whose DRAM fields count from byte 0.
+    def run(self, code: bytes, address: int = 0) -> CoreResult:
+        """Return what the core would measure of a program at DRAM byte ``address`` whose fields count from byte 0.
 
         Time depends on the instructions alone, not on data. An instruction that would stop the core is not noticed,
         except for those below.
@@ -82,7 +83,8 @@ class TimingModel:
         result = _Result()
         pointer = ctypes.POINTER(ctypes.c_uint64)
         self._lib.systolith_timing(ctypes.byref(self._settings), code, ctypes.c_uint32(count),
-                                   issue.ctypes.data_as(pointer), retire.ctypes.data_as(pointer), ctypes.byref(result))
+                                   ctypes.c_uint32(address), issue.ctypes.data_as(pointer),
+                                   retire.ctypes.data_as(pointer), ctypes.byref(result))
         if result.outcome == _EMPTY:
             raise ValueError(f"instruction {result.index} must have an opcode that exists and work to do")
         if result.outcome == _WATCHDOG:

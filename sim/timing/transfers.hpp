@@ -20,9 +20,11 @@ struct Burst {
 
 class Fetch {
 public:
-    Fetch(unsigned word_bytes, uint32_t count)
+    // `count` instructions at DRAM byte `first`.
+    Fetch(unsigned word_bytes, uint32_t count, uint32_t first)
         : beats_(INSTR_BYTES / word_bytes), burst_words_(std::min(beats_, BURST_WORDS)),
-          bursts_(beats_ / burst_words_), to_request_(count), to_deliver_(count) {}
+          bursts_(beats_ / burst_words_), next_{first, uint8_t(burst_words_ - 1)}, to_request_(count),
+          to_deliver_(count) {}
 
     Slice<Address> address;
     Fifo<uint32_t> out{FETCH_DEPTH};
@@ -34,8 +36,8 @@ public:
     void clock(bool taken, bool beat, bool delivered) {
         const bool offers = requests(), request = offers && address.ready();
         const bool opened = request && burst_ == 0;
-        const Address next{0, uint8_t(burst_words_ - 1)}; // aligned wherever the program lies, so 0 will do
-        address.clock(offers ? &next : nullptr, taken);
+        address.clock(offers ? &next_ : nullptr, taken);
+        if (request) next_.addr += INSTR_BYTES / bursts_;
         if (request && ++burst_ == bursts_) {
             burst_ = 0;
             to_request_--;
@@ -53,6 +55,7 @@ public:
 
 private:
     unsigned beats_, burst_words_, bursts_;
+    Address next_;
     uint32_t to_request_, to_deliver_, index_ = 0;
     unsigned credits_ = FETCH_DEPTH, burst_ = 0, beat_ = 0;
 

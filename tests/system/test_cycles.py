@@ -15,6 +15,7 @@ from systolith.host.program import Program
 from systolith.host.report import Report
 from systolith.host.runtime import Session
 from systolith.hw.config import PRESETS, AcceleratorConfig
+from systolith.hw.dram import DRAMS
 from systolith.models.zoo import digits
 from tests.random_networks import random_network
 from tests.shared_data import shared_file
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.rtl
 
 QUICK = range(8)
 PER_TEST = 20
-MEMORIES = ((), ("dram_latency=1", "dram_bandwidth=1"), ("dram_latency=120", "dram_bandwidth=6"))
+MEMORIES = ((), ("dram_latency=1", "dram_bandwidth=1"), ("dram_latency=120", "dram_bandwidth=6"),
+            ("dram=ddr3_1600_x16", "clock_mhz=100"), ("dram=lpddr4_3200_x16", "clock_mhz=800"))
 NETWORKS = ("ad_autoencoder", "ic_resnet8", "kws_dscnn", "vww_mobilenetv1_025_96", "mobilenetv2_10_224")
 
 
@@ -57,7 +59,8 @@ def test_digits() -> None:
 
 @pytest.mark.parametrize("seed", QUICK)
 def test_random_networks(seed: int) -> None:
-    assert_same(random_network(seed).model, PRESETS["tiny"], random_memory(PRESETS["tiny"], seed))
+    banked = replace(PRESETS["tiny"], dram=tuple(DRAMS)[seed % len(DRAMS)], clock_mhz=100 + 150 * seed)
+    assert_same(random_network(seed).model, PRESETS["tiny"], random_memory(PRESETS["tiny"], seed), banked)
 
 
 @pytest.mark.slow

@@ -26,7 +26,9 @@ INPUTS, OUTPUTS = range(1 << 16, 1 << 19), range(1 << 19, 1 << 20)
 BANK = TINY.bank_words
 MEMORIES = {"preset": TINY, "slow": replace(TINY, dram_latency=90, dram_bandwidth=3),
             "slowest": replace(TINY, dram_latency=3, dram_bandwidth=1),
-            "cramped": replace(TINY, dram_latency=40, dram_bandwidth=4)}
+            "cramped": replace(TINY, dram_latency=40, dram_bandwidth=4),
+            "DDR3": replace(TINY, dram="ddr3_1600_x16", clock_mhz=333),
+            "LPDDR4": replace(TINY, dram="lpddr4_3200_x16", clock_mhz=1000)}
 
 IMAGE = {"in_h": 6, "in_w": 6, "step_x": 1, "step_y": 6, "stride_x": 1, "stride_y": 1}
 OUT = {"dst": BANK, "dst_step_x": 1, "dst_step_y": 7, "out_h": 5, "out_w": 7, "lo": -128, "hi": 127}
@@ -134,7 +136,7 @@ def test_an_empty_program(core: RtlCore) -> None:
 @pytest.mark.parametrize("preset", ["tiny", "ulx3s"])
 def test_equal_cycles_counted_at_once_are_those_counted_one_by_one(preset: str, memory: str) -> None:
     config = replace(PRESETS[preset], **{name: getattr(MEMORIES[memory], name)
-                                         for name in ("dram_latency", "dram_bandwidth")})
+                                         for name in ("dram", "dram_latency", "dram_bandwidth", "clock_mhz")})
     for seed in range(4):
         code = random_code(seed, config)
         assert_equal(TimingModel(config).run(code), TimingModel(config, step_all=True).run(code), seed)
