@@ -6,6 +6,7 @@ import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option with a list of values for every option of the configuration."""
     for option in reversed(fields(AcceleratorConfig)):
         command = click.option(f"--{option.name.replace('_', '-')}", option.name, metavar="N,...",
-                               type=_List(lambda text: int(text, 0)), help=f"{option.metadata['doc']}.")(command)
+                               type=_List(partial(option.metadata["rule"].parse, option.name)),
+                               help=f"{option.metadata['doc']}.")(command)
     return command
 
 
@@ -73,7 +75,7 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
               "otherwise.")
 def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, objectives: Sequence[str],
                     clock: float | None, fpga: str | None, energy: str | None, limit: int | None, plot: Path | None,
-                    jobs: int | None, **lists: Sequence[int] | None) -> None:
+                    jobs: int | None, **lists: Sequence[int | str] | None) -> None:
     """Count the cycles of every MODEL on all combinations of options, and show the Pareto front.
 
     Needs no data: the cycle model equals the RTL. Every finished point is in the results file at once; the same command

@@ -65,7 +65,7 @@ class Design:
         rows: row of each network, by name.
     """
 
-    options: Mapping[str, int]
+    options: Mapping[str, int | str]
     rows: Mapping[str, Row]
 
     def metric(self, name: str) -> float:

@@ -19,6 +19,7 @@ Value = int | float | str | bool | None
 Row = dict[str, Value]
 
 OPTIONS = tuple(f.name for f in fields(AcceleratorConfig))
+_OPTION_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(AcceleratorConfig)}
 
 
 @dataclass(frozen=True)
@@ -51,27 +52,27 @@ class Recorder:
     """Makes the rows of points.
 
     Args:
-        clock_mhz: clock frequency for seconds, or None for none.
+        mhz: clock frequency for seconds, or None for none.
         fpga: part of `PARTS` that the core is to fit, or None.
         energy: the operating point of all points, or None.
     """
 
-    clock_mhz: float | None = None
+    mhz: float | None = None
     fpga: str | None = None
     energy: str | None = None
 
     @property
     def key(self) -> dict[str, type]:
         """The columns that tell rows apart, with the type of their values."""
-        return {"model": str, "digest": str, **dict.fromkeys(OPTIONS, int),
-                **({"clock_mhz": float} if self.clock_mhz else {}), **({"fpga": str} if self.fpga else {}),
+        return {"model": str, "digest": str, **_OPTION_TYPES,
+                **({"mhz": float} if self.mhz else {}), **({"fpga": str} if self.fpga else {}),
                 **({"energy": str} if self.energy else {})}
 
     @property
     def columns(self) -> dict[str, type]:
         """All columns of a row, with the type of their values; any but those of the key may be None."""
         return {**self.key, "macs": int, "cycles": int, "utilisation": float,
-                **({"seconds": float} if self.clock_mhz else {}),
+                **({"seconds": float} if self.mhz else {}),
                 "dram_bytes_read": int, "dram_bytes_written": int, "cpu_operators": int,
                 **({"microjoules": float} if self.energy else {}),
                 "multipliers": int, "sram_kib": float, "block_rams": int,
@@ -80,7 +81,7 @@ class Recorder:
     def identity(self, point: Point) -> Row:
         """Return the columns of the key."""
         found: Row = {"model": point.network.name, "digest": point.network.digest, **point.config.to_dict()}
-        return found | {name: getattr(self, name) for name in ("clock_mhz", "fpga", "energy") if getattr(self, name)}
+        return found | {name: getattr(self, name) for name in ("mhz", "fpga", "energy") if getattr(self, name)}
 
     def row(self, point: Point, measured: Mapping[str, Value]) -> Row:
         """Return the row of a point of which `evaluate` returned `measured`."""
@@ -89,8 +90,8 @@ class Recorder:
         row |= self.identity(point) | dict(measured)
         row |= {"multipliers": need.multipliers, "sram_kib": need.sram_kib, "block_rams": need.block_rams}
         cycles = measured.get("cycles")
-        if self.clock_mhz and isinstance(cycles, int):
-            row["seconds"] = cycles / (self.clock_mhz * 1e6)
+        if self.mhz and isinstance(cycles, int):
+            row["seconds"] = cycles / (self.mhz * 1e6)
         if self.fpga:
             shortage = shortages(need, PARTS[self.fpga])
             row |= {"fits": not shortage, "shortage": shortage or None}

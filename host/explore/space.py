@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
+from typing import Any
 
 from ...hw.config import AcceleratorConfig
 from ..errors import ConfigError
@@ -19,12 +20,12 @@ _SEED = 0
 class Refused:
     """Values that do not go together: those of the swept options, and the reason."""
 
-    values: Mapping[str, int]
+    values: Mapping[str, int | str]
     reason: str
 
 
 def combinations(base: AcceleratorConfig,
-                 lists: Mapping[str, Sequence[int]]) -> tuple[list[AcceleratorConfig], list[Refused]]:
+                 lists: Mapping[str, Sequence[int | str]]) -> tuple[list[AcceleratorConfig], list[Refused]]:
     """Return the valid configurations that `base` becomes with one value of each list, and those that are not valid.
 
     Raises:
@@ -36,7 +37,7 @@ def combinations(base: AcceleratorConfig,
         raise ConfigError(f"options must have at most {MOST_COMBINATIONS:,} combinations, not {count:,}")
     valid, refused = list[AcceleratorConfig](), list[Refused]()
     for chosen in product(*values.values()):
-        changes = dict(zip(values, chosen, strict=True))
+        changes: dict[str, Any] = dict(zip(values, chosen, strict=True))
         try:
             valid.append(replace(base, **changes))
         except ValueError as error:

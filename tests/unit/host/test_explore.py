@@ -194,6 +194,14 @@ def test_a_sweep_records_the_cycles_of_run_perf(tmp_path: Path, capsys: pytest.C
     assert "Pareto front" in out and "4 points, 4 of them run" in out
 
 
+def test_options_that_are_names_are_swept(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    assert explore(path, "--dram", "fixed,ddr3_1600_x16", "--clock-mhz", 800) == 0
+    rows = read(path)
+    assert [(r["dram"], r["clock_mhz"]) for r in rows] == [("fixed", "800"), ("ddr3_1600_x16", "800")]
+    assert rows[0]["cycles"] != rows[1]["cycles"]
+
+
 def test_the_energy_is_that_of_run_energy(tmp_path: Path) -> None:
     assert explore(tmp_path / "s.csv", "--energy", "45nm,mhz=200", "--objective", "latency,energy") == 0
     (found,) = read(tmp_path / "s.csv")
