@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -124,9 +125,10 @@ def _run(missing: Sequence[Point], total: int, results: Results, recorder: Recor
         task = bar.add_task("exploring", total=total, completed=total - len(missing))
         prepare((point.config for point in missing), lambda line: bar.update(task, description=line))
         bar.update(task, description="exploring")
-        for point, measured in evaluate_all(missing, jobs):
-            results.append(recorder.row(point, measured))
-            bar.advance(task)
+        with closing(evaluate_all(missing, jobs)) as finished:
+            for point, measured in finished:
+                results.append(recorder.row(point, measured))
+                bar.advance(task)
 
 
 def _networks(models: Sequence[Path]) -> list[Network]:

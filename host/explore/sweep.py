@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
@@ -34,8 +34,10 @@ def prepare(configs: Iterable[AcceleratorConfig], status: Callable[[str], None])
             raise DeviceError(str(error).splitlines()[0].rstrip(":")) from error
 
 
-def evaluate_all(points: Sequence[Point], jobs: int) -> Iterator[tuple[Point, Row]]:
+def evaluate_all(points: Sequence[Point], jobs: int) -> Generator[tuple[Point, Row], None, None]:
     """Yield every point with what `evaluate` returns, as soon as it is finished, on at most `jobs` processes.
+
+    Close the iterator when it is not wanted to its end, so that the processes end, too.
 
     Raises:
         UsageError: a process was killed.
@@ -53,6 +55,10 @@ def evaluate_all(points: Sequence[Point], jobs: int) -> Iterator[tuple[Point, Ro
     except BrokenProcessPool:
         raise UsageError(f"each of {jobs} processes must have the memory that it needs, but one was killed; choose "
                          "fewer with --jobs and run again: finished points are kept") from None
+    except BaseException:  # interrupted, or closed by who asks
+        for worker in multiprocessing.active_children():
+            worker.kill()  # else the end of the program waits for what they are at, or for ever
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

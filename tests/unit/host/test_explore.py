@@ -220,7 +220,9 @@ def test_what_is_there_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureFi
     assert "3 points, 1 of them run" in capsys.readouterr().out and path.read_bytes().startswith(whole)
 
 
-def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_stopped_sweep_ends_at_once_and_goes_on_where_it_was(
+        stop: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, latencies = tmp_path / "s.csv", ",".join(map(str, range(1, 401)))
     command = ["explore", MODEL, "-o", path, "--preset", "tiny",
                "--dram-latency", latencies, "--jobs", "2"]
@@ -232,8 +234,8 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capt
             time.sleep(0.01)
         assert "must belong to one run at a time" in refusal(
             capsys, "explore", MODEL, "-o", path, "--preset", "tiny", "--dram-latency", latencies)
-        process.kill()
-        process.wait()
+        process.send_signal(stop)
+        process.wait(timeout=20)
         before = path.read_bytes()
         kept = before[:before.rfind(b"\n") + 1]
         deadline = time.monotonic() + 20
