@@ -113,8 +113,10 @@ def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, 
         show(shown.problems_table(problems, list(swept)))
     show(shown.front_table(found, list(swept)))
     print(shown.front_notes(found))
-    if plot is not None:
+    if plot is not None and found.candidates:
         shown.plot(plot, found)
+    elif plot is not None:
+        print(f"{plot}: not drawn, because there is no configuration to compare")
     print(f"{output}: {len(points)} points, {len(missing)} of them run in {time.perf_counter() - start:.1f} s")
 
 

@@ -59,6 +59,8 @@ def problems_table(rows: Sequence[Row], swept: Sequence[str]) -> Table:
 def plot(path: Path, found: Comparison) -> None:
     """Draw the configurations: the first metric over the one that varies most, another as colour; the front is ringed.
 
+    There must be candidates.
+
     Raises:
         OSError: the file cannot be written.
     """
@@ -71,13 +73,16 @@ def plot(path: Path, found: Comparison) -> None:
     second, *more = sorted(others, key=lambda name: -len(set(points(found.candidates, name))))
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    colour: dict[str, Any] = {"c": points(found.candidates, more[0]), "cmap": "viridis", "norm": "log"} if more else {}
+    colour: dict[str, Any] = {}
+    if more:
+        shades = points(found.candidates, more[0])
+        colour = {"c": shades, "cmap": "viridis", "norm": "log" if min(shades) > 0 else "linear"}
     dots = axes.scatter(points(found.candidates, second), points(found.candidates, first), s=22, **colour)
     axes.scatter(points(found.front, second), points(found.front, first), s=70, facecolors="none", edgecolors="crimson",
                  label="Pareto front")
     if more:
         figure.colorbar(dots, label=METRICS[more[0]].label)
-    networks = list(found.candidates[0].rows) if found.candidates else []
+    networks = list(found.candidates[0].rows)
     axes.set(xscale="log", yscale="log", xlabel=METRICS[second].label, ylabel=METRICS[first].label,
              title=networks[0] if len(networks) == 1 else f"geometric mean over {len(networks)} networks")
     axes.grid(True, which="both", alpha=0.25)

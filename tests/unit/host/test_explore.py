@@ -300,6 +300,12 @@ def test_a_plot_is_a_picture(tmp_path: Path, name: str, start: bytes, objectives
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
+def test_without_a_configuration_to_compare_there_is_no_plot(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explore(tmp_path / "s.csv", "--rows", "3", "--plot", tmp_path / "p.png") == 0
+    assert "p.png: not drawn" in capsys.readouterr().out and not (tmp_path / "p.png").exists()
+
+
 @pytest.mark.parametrize("package,args", [("pyarrow", ("-o", "s.parquet")),
                                           ("matplotlib", ("-o", "s.csv", "--plot", "p.png"))])
 def test_a_missing_extra_is_named_before_the_sweep(package: str, args: tuple[str, ...], tmp_path: Path,
