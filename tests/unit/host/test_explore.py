@@ -232,9 +232,11 @@ def test_a_stopped_sweep_ends_at_once_and_goes_on_where_it_was(
         while not path.exists() or path.read_bytes().count(b"\n") < 10:
             assert process.poll() is None, "the sweep ended before it could be killed"
             time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGSTOP)  # so that it does not end by itself meanwhile
         assert "must belong to one run at a time" in refusal(
             capsys, "explore", MODEL, "-o", path, "--preset", "tiny", "--dram-latency", latencies)
         process.send_signal(stop)
+        os.killpg(process.pid, signal.SIGCONT)
         process.wait(timeout=20)
         before = path.read_bytes()
         kept = before[:before.rfind(b"\n") + 1]
