@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from systolith.host.bench import accuracy, depthwise, networks, speed, suite
-from systolith.host.cli import main
 from systolith.host.devices.base import Accelerator, RunResult
 from systolith.host.errors import DeviceError, UsageError
 from systolith.host.report import LayerReport, Report
@@ -20,24 +19,11 @@ from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.models import zoo
 from systolith.models.zoo import cluttered, digits
 from systolith.sim.speed import Speed, Workload, _with_start_event, measure
+from tests.command_line import refusal, status
 from tests.shared_data import data_dir, shared_file
 
 MODEL = digits.model_path()
 SMALL = AcceleratorConfig(rows=4, act_kib=8, wgt_kib=2, param_kib=1, acc_depth=32, queue_depth=2)
-
-
-def status(*args: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(arg) for arg in args])
-    return int(stop.value.code or 0)
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """Run a command that must fail; return the one line that it says."""
-    assert status(*args) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
-    return err
 
 
 class FakeDevice(Accelerator):

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from systolith.host.cli import main
 from systolith.host.errors import ConfigError, UsageError
 from systolith.host.explore import sweep
 from systolith.host.explore.pareto import compare, metrics_of, pareto
@@ -26,25 +25,12 @@ from systolith.hw.area import area
 from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.models.zoo import cluttered, digits
 from systolith.sim.energy import OperatingPoint
+from tests.command_line import refusal, status
 
 MODEL = digits.model_path()
 COLUMNS = {"name": str, "rows": int, "cycles": int, "share": float, "fits": bool}
 ROWS: list[Row] = [{"name": "a", "rows": 4, "cycles": 100, "share": 0.1, "fits": True},
                    {"name": "b, or \"c\"", "rows": 8, "cycles": None, "share": 1e-7, "fits": False}]
-
-
-def status(*args: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([str(arg) for arg in args])
-    return int(stop.value.code or 0)
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """Run a command that must fail; return the one line that it says."""
-    assert status(*args) == 2
-    out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and "Traceback" not in err
-    return err
 
 
 def explore(path: Path, *args: object, models: tuple[Path, ...] = (MODEL,)) -> int:
