@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ...hw.area import PARTS
 from ...hw.config import PRESETS, AcceleratorConfig
 from ...sim.energy import OperatingPoint
-from ..console import check_writable, show
+from ..console import check_writable, scalesim_option, show
 from ..errors import UsageError
 from ..runtime.network import configuration
 from . import show as shown
@@ -61,6 +61,7 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("-o", "--output", required=True, metavar="FILE", type=click.Path(path_type=Path),
               help="Results: a .csv file, or a .parquet file with a .csv file beside it.")
 @click.option("--preset", metavar="NAME", help=f"What is not swept: {', '.join(PRESETS)}; edge unless told otherwise.")
+@scalesim_option
 @_swept_options
 @click.option("--objective", "objectives", metavar="NAME,...", type=_List(str), default=",".join(DEFAULT_OBJECTIVES),
               help=f"{', '.join(OBJECTIVES)}; area is multipliers and sram. {','.join(DEFAULT_OBJECTIVES)} unless told "
@@ -74,9 +75,10 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="Also draw them: PNG, SVG or PDF.")
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1), help="Processes; one per processor unless told "
               "otherwise.")
-def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, objectives: Sequence[str],
-                    clock: float | None, fpga: str | None, energy: str | None, limit: int | None, plot: Path | None,
-                    jobs: int | None, **lists: Sequence[int | str] | None) -> None:
+def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, settings: tuple[str, ...],
+                    objectives: Sequence[str], clock: float | None, fpga: str | None, energy: str | None,
+                    limit: int | None, plot: Path | None, jobs: int | None,
+                    **lists: Sequence[int | str] | None) -> None:
     """Count the cycles of every MODEL on all combinations of options, and show the Pareto front.
 
     Needs no data: the cycle model equals the RTL. Every finished point is in the results file at once; the same command
@@ -96,7 +98,7 @@ def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, 
     _check_outputs(output, plot)
     networks = _networks(models)
     swept = {name: values for name, values in lists.items() if values is not None}
-    valid, refused = combinations(configuration(preset), swept)
+    valid, refused = combinations(configuration(preset, settings), swept)
     configs = sample(valid, limit)
     points = [Point(network, config, energy) for network in networks for config in configs]
     start = time.perf_counter()

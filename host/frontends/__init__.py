@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..graph import Graph
+from .scalesim import read_scalesim
+from .scalesim_topology import SUFFIX as TOPOLOGY
 from .tflite import read_tflite
 
 _TFLITE = b"TFL3"  # bytes 4 to 7
@@ -13,13 +15,17 @@ _ONNX = b"\x08"  # the key of `ir_version`, which writers put first; ONNX has no
 
 
 def read_model(path: str | Path) -> Graph:
-    """Return the verified integer graph of a quantised .tflite or .onnx model; the content decides which it is.
+    """Return the verified integer graph of a quantised .tflite or .onnx model, or of a SCALE-Sim topology.
+
+    The suffix .csv says that it is a topology, and else the content which model it is.
 
     Raises:
-        ModelError: the file cannot be read, is corrupt, or is neither.
+        ModelError: the file cannot be read, is corrupt, or is none of these.
         UnsupportedOperatorError: the model is not quantised, or uses what is not supported.
         UsageError: it is an ONNX model, and the package `onnx` is not installed.
     """
+    if Path(path).suffix == TOPOLOGY:
+        return read_scalesim(path)
     if is_onnx(path):
         from .onnx import read_onnx  # the package `onnx` is optional and takes its time to load
         return read_onnx(path)
