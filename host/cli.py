@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..sim.energy import DRAM_TYPES, TECHNOLOGIES, OperatingPoint
+from ..sim.rtl.waves import Waves
 from . import arrays, inspection
 from .bench.commands import bench
 from .compiler import compile_graph
@@ -35,6 +36,8 @@ from .runtime.network import configuration, load_network, load_program
 from .runtime.performance import performance
 from .trace import TraceFile
 from .zoo import zoo_command
+
+T = TypeVar("T")
 
 USAGE_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -119,9 +122,11 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
 @click.option("--trace", metavar="T.json", type=click.Path(path_type=Path),
               help="File for a trace of every instruction, which Perfetto shows; see docs/simulator.md.")
+@click.option("--waves", metavar="W.fst[,from=CYCLE][,to=CYCLE]", help="File for the signals of device rtl, .fst or "
+              ".vcd, with signal lists for GTKWave and Surfer beside it; see docs/simulator.md.")
 def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
                 preset: str | None, settings: tuple[str, ...], batch: int | None, energy: str | None,
-                report: Path | None, stalls: bool, trace: Path | None) -> None:
+                report: Path | None, stalls: bool, trace: Path | None, waves: str | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
@@ -130,9 +135,11 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
       systolith run model.sysl --input batch.npy --output y.npy --device rtl --report report.json
       systolith run model.tflite --perf --preset edge --set dram_latency=80
       systolith run model.tflite --perf --stalls --trace trace.json
+      systolith run model.tflite --input x.npy --device rtl --waves w.fst,from=1000,to=5000
       systolith run model.tflite --perf --energy 16nm,mhz=600,dram=lpddr4
     """
-    point = _operating_point(energy)
+    point = _parsed(OperatingPoint.parse, energy)
+    record = _parsed(Waves.parse, waves)
     if perf and (source or output or device):
         raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
     for option, given in (("--stalls", stalls), ("--trace", trace), ("--energy", energy)):
@@ -142,7 +149,10 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     if not perf and source is None:
         raise UsageError("Missing option '--input'; give a file of samples, or --perf to count cycles without")
     inputs = arrays.load(source) if source else {}
-    for path in filter(None, (output, report, trace)):
+    if record and device != "rtl":
+        raise UsageError(f"--waves must come with --device rtl, not {'--perf' if perf else device or 'sim'}, "
+                         "which has no signals")
+    for path in filter(None, (output, report, trace, record.path if record else None)):
         check_writable(path)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -158,7 +168,7 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
                                    status=status, trace=tracer)
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
-                         status=status) as session:
+                         status=status, waves=record) as session:
                 if output is not None:
                     arrays.check_path(output, [info.name for info in session.outputs])
                 status("running")
@@ -182,9 +192,9 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     print(f"{how} in {measured.seconds:.3f} s")
 
 
-def _operating_point(text: str | None) -> OperatingPoint | None:
+def _parsed(parse: Callable[[str], T], text: str | None) -> T | None:
     try:
-        return None if text is None else OperatingPoint.parse(text)
+        return None if text is None else parse(text)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

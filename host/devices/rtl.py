@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from ...hw.config import AcceleratorConfig
 from ...sim.rtl.device import CoreError, CoreTimeout, RtlCore
+from ...sim.rtl.signals import save_signal_lists
+from ...sim.rtl.waves import Waves
 from ..errors import DeviceError
 from .base import Accelerator, RunResult
 
@@ -17,16 +19,19 @@ class RtlAccelerator(Accelerator):
         config: configuration of the core.
         dram_bytes: size of its DRAM.
         progress: called with one line before each slow step of the first build.
+        waves: what to record; lists of signals for the viewers lie beside it, see `save_signal_lists`.
 
     Raises:
         DeviceError: the RTL cannot be compiled, or it is not the core that `config` describes.
     """
 
     def __init__(self, config: AcceleratorConfig, dram_bytes: int,
-                 progress: Callable[[str], None] | None = None) -> None:
+                 progress: Callable[[str], None] | None = None, waves: Waves | None = None) -> None:
         super().__init__(config)
         try:
-            self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress)
+            self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress, waves=waves)
+            if waves:
+                save_signal_lists(waves, config)
         except RuntimeError as error:
             first, *rest = str(error).splitlines()  # a failed build comes with the tail of its log
             raise DeviceError(f"the rtl device cannot start: {'; '.join([first.rstrip(':'), *rest[-1:]])}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...hw.config import AcceleratorConfig
+from ...sim.rtl.waves import Waves
 from ..errors import UsageError
 from .base import Accelerator
 
@@ -20,7 +21,7 @@ def check_device(name: str) -> None:
 
 
 def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
-                     progress: Callable[[str], None] | None = None) -> Accelerator:
+                     progress: Callable[[str], None] | None = None, waves: Waves | None = None) -> Accelerator:
     """Return the device `name` with `dram_bytes` of DRAM, ready to run.
 
     Args:
@@ -28,6 +29,7 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
         config: configuration of the core.
         dram_bytes: size of its DRAM, at least.
         progress: called with one line before each slow step.
+        waves: what to record; only the device `rtl` has signals.
 
     Raises:
         UsageError: there is no such device.
@@ -39,5 +41,5 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
         return SimAccelerator(config, dram_bytes, progress)
     if name == "rtl":
         from .rtl import RtlAccelerator
-        return RtlAccelerator(config, dram_bytes, progress)
+        return RtlAccelerator(config, dram_bytes, progress, waves)
     raise UsageError(f"a program must run on one of {', '.join(DEVICES[1:])}, not {name!r}")

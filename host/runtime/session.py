@@ -12,6 +12,7 @@ import numpy as np
 
 from ...hw.config import AcceleratorConfig
 from ...sim.energy import OperatingPoint
+from ...sim.rtl.waves import Waves
 from ..compiler import compile_graph
 from ..devices.select import DEVICES, GOLDEN, check_device, open_accelerator
 from ..energy import EnergyReport
@@ -45,6 +46,7 @@ class Session:
         settings: `KEY=VALUE` changes of it.
         batch: samples that run at once at most; None for as many as pay. See `batching`, and `Report.batch`.
         status: called with one line before each slow step, such as compiling the RTL.
+        waves: file to which the device rtl records its signals until the session is closed; samples run one by one.
 
     Raises:
         SystolithError: the file, the configuration or the device cannot be used; the message says why.
@@ -52,10 +54,17 @@ class Session:
 
     def __init__(self, network: str | Path | Graph | Program, device: str = "sim", *,
                  config: AcceleratorConfig | None = None, preset: str | None = None, settings: Sequence[str] = (),
-                 batch: int | None = None, status: Callable[[str], None] | None = None) -> None:
+                 batch: int | None = None, status: Callable[[str], None] | None = None,
+                 waves: Waves | None = None) -> None:
         check_device(device)
         if batch is not None and batch < 1:
             raise UsageError(f"batch must be at least 1, not {batch}")
+        if waves:
+            if device != "rtl":
+                raise UsageError(f"waves must come from device rtl, not {device}, which has no signals")
+            if batch not in (None, 1):
+                raise UsageError(f"batch must be 1 with waves, which one program fills, not {batch}")
+            batch = 1
         if config is not None and (preset is not None or settings):
             raise UsageError("config must come alone, not with preset or settings; put the changes into config")
         if isinstance(network, str | Path):
@@ -80,7 +89,7 @@ class Session:
         self._measurement = Measurement(program)
         self.inputs, self.outputs = (tuple(TensorInfo(p.name, p.shape, p.dtype, p.scale, p.zero_point) for p in ports)
                                      for ports in (program.inputs, program.outputs))
-        self._loader = Loader(lambda each: open_accelerator(device, self.config, each.dram_bytes, status))
+        self._loader = Loader(lambda each: open_accelerator(device, self.config, each.dram_bytes, status, waves))
         self._loader.load(program)
         self._executors = Batches(program, self.config, self._loader, batch).executors
 

@@ -4,6 +4,8 @@ Two caches lie under the user's cache directory: the Verilog of a configuration,
 the shared object, keyed by the Verilog, the harness and the tool versions.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import importlib.resources
@@ -13,26 +15,31 @@ import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...hw.config import AcceleratorConfig
 from ..native import Progress, cache_dir, digest, require_tools, run_compiler, shared_object
 
-__all__ = ["build", "build_verilog", "core_verilog"]
+__all__ = ["TraceFormat", "build", "build_verilog", "core_verilog"]
+
+TraceFormat = Literal["fst", "vcd"]
 
 TOP = "core"
 LIBRARY = "core.so"
 _HARNESS = ("harness.cpp", "dram.hpp", "banks.hpp")
+_FST_SHIMS = ("lz4.h", "zlib.h")  # of its writer, in place of packages of the system
 
 _VERILATOR_FLAGS = ("--cc", "--exe", "--build", "--prefix", "Vcore", "--top-module", TOP, "-O3", "--x-assign", "fast",
                     "--x-initial", "fast", "--no-timing", "--no-assert", "-Wno-fatal", "-Wno-lint", "-j", "0")
 _CXX_FLAGS = "-fPIC -std=c++17 -fvisibility-inlines-hidden"
 # Measured on the 16x16 core: -O2 and -O3 simulate no faster than -O1 and compile 1.4 and 2 times as long; the slow
 # files hold what runs once.
-_OPTIMISE = {"OPT_FAST": "-O1", "OPT_GLOBAL": "-O1", "OPT_SLOW": "-O0"}
+# LDLIBS is without the libraries that the FST writer asks for.
+_MAKE_VARIABLES = {"OPT_FAST": "-O1", "OPT_GLOBAL": "-O1", "OPT_SLOW": "-O0", "LDLIBS": "-shared"}
+_TIMESCALE = "1ns/100ps"  # of recordings: 1 ns is 1 cycle
 
 
-def build(config: AcceleratorConfig, *, trace: bool = False, progress: Progress | None = None) -> Path:
+def build(config: AcceleratorConfig, *, trace: TraceFormat | None = None, progress: Progress | None = None) -> Path:
     """Return the shared object of ``Core(config)`` under the harness, building it when it is not cached.
 
     Parameters
@@ -40,7 +47,7 @@ def build(config: AcceleratorConfig, *, trace: bool = False, progress: Progress 
     config
         The core to build; options that do not shape the gateware do not cause another build.
     trace
-        Build the (slower) variant that can record VCD waves.
+        Build the (slower) variant that can record waves in this format.
     progress
         Called with one line before each slow step.
 
@@ -76,16 +83,18 @@ def core_verilog(config: AcceleratorConfig, progress: Progress | None = None) ->
     return path.read_text()
 
 
-def build_verilog(text: str, word_bytes: int, *, trace: bool = False, progress: Progress | None = None) -> Path:
+def build_verilog(text: str, word_bytes: int, *, trace: TraceFormat | None = None,
+                  progress: Progress | None = None) -> Path:
     """Return the shared object of a Verilog module ``core`` that has the core's ports, under the harness.
 
     ``word_bytes`` is the width of an AXI beat. Raises ``RuntimeError`` as `build` does.
     """
     harness = importlib.resources.files(__package__)
-    sources = {name: harness.joinpath(name).read_text() for name in _HARNESS}
-    flags = [*_VERILATOR_FLAGS, "-CFLAGS", f"{_CXX_FLAGS} -DWORD_BYTES={word_bytes}{' -DWAVES' if trace else ''}",
-             "-LDFLAGS", "-shared", *(["--trace-vcd"] if trace else [])]
-    flags += [argument for name, value in _OPTIMISE.items() for argument in ("-MAKEFLAGS", f"{name}={value}")]
+    names = (*_HARNESS, *(_FST_SHIMS if trace == "fst" else ()))
+    sources = {name: harness.joinpath(name).read_text() for name in names}
+    flags = [*_VERILATOR_FLAGS, "-CFLAGS", f"{_CXX_FLAGS} -DWORD_BYTES={word_bytes}",
+             *([f"--trace-{trace}", "--timescale", _TIMESCALE] if trace else [])]
+    flags += [argument for name, value in _MAKE_VARIABLES.items() for argument in ("-MAKEFLAGS", f"{name}={value}")]
     key = digest([text, *sources.values(), version("verilator"), os.uname().machine, *flags])
 
     def prepare() -> None:

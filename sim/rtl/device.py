@@ -16,6 +16,7 @@ from ..dram import BankTiming, bank_timing
 from ..native import Progress
 from ..result import CoreResult
 from .build import build
+from .waves import Waves
 
 __all__ = ["CoreError", "CoreTimeout", "Fault", "RtlCore"]
 
@@ -68,7 +69,8 @@ class RtlCore:
     stall, seed
         Withhold each AXI handshake of the DRAM with this probability (0 <= stall < 1), for stress tests.
     waves
-        Record all signals to this VCD file (another, slower build).
+        File to which the signals are recorded, in another, slower build. Runs follow each other there without a gap:
+        the first nanosecond of a run is the sum of the cycles of those before.
     library
         Shared object to use instead of ``build(config)``.
     progress
@@ -80,23 +82,30 @@ class RtlCore:
         If the build fails, or the core behind the CSR port is not the one that ``config`` describes.
     ValueError
         If an option is outside its range.
+    OSError
+        If the file of waves cannot be written.
     """
 
     def __init__(self, config: AcceleratorConfig, *, dram_bytes: int = 1 << 26, stall: float = 0.0, seed: int = 0,
-                 waves: Path | None = None, library: Path | None = None, progress: Progress | None = None) -> None:
+                 waves: Waves | None = None, library: Path | None = None, progress: Progress | None = None) -> None:
         if not 0 < dram_bytes <= 1 << 32 or dram_bytes % config.word_bytes:
             raise ValueError(f"dram_bytes must be a multiple of {config.word_bytes} up to 4 GiB, not {dram_bytes}")
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be at least 0 and below 1, not {stall}")
+        if waves:
+            waves.path.open("wb").close()  # Verilator says nothing where it cannot write
         self.config = config
-        self._lib = _load(library or build(config, trace=waves is not None, progress=progress))
-        handle = self._lib.systolith_create(dram_bytes, os.fsencode(waves) if waves else None)
+        self._lib = _load(library or build(config, trace=waves.format if waves else None, progress=progress))
+        handle = self._lib.systolith_create(dram_bytes, os.fsencode(waves.path) if waves else None)
         if not handle:
             raise RuntimeError(f"no memory for a DRAM of {dram_bytes} bytes; ask for a smaller one")
         self._finalizer = weakref.finalize(self, self._lib.systolith_destroy, handle)
         # A view of the DRAM inside the shared object; it never leaves this class, so it cannot outlive the memory.
         self._dram = np.ctypeslib.as_array(self._lib.systolith_memory(handle), (dram_bytes,))
         self._open_handle: int | None = handle
+        self._recorded = 0  # cycles of all runs
+        if waves:
+            self._lib.systolith_window(handle, waves.first, waves.last)
         self._lib.systolith_dram(self._handle, config.dram_latency, config.dram_bandwidth,
                                  ctypes.byref(bank_timing(config)), int(stall * 256), seed & 0xFFFFFFFF)
         self.reset()
@@ -167,7 +176,7 @@ class RtlCore:
         for register, value in ((Csr.BASE, base), (Csr.PROGRAM, program), (Csr.COUNT, count),
                                 (Csr.WATCHDOG, self.config.watchdog)):
             self.csr_write(register, value)
-        origin = self._lib.systolith_begin(self._handle)
+        origin = self._lib.systolith_begin(self._handle, self._recorded)
         self.csr_write(Csr.CONTROL, Control.START | Control.IRQ_ENABLE)
         self._wait(max_cycles)
         violation = self._lib.systolith_violation(self._handle).decode()
@@ -180,6 +189,7 @@ class RtlCore:
             raise CoreError(ErrorCode(error & 0xFF), Unit(error >> 8 & 0xFF), address, program)
         self.csr_write(Csr.STATUS, Status.DONE)
         counters = {counter.name: self._counter(counter) for counter in Counter}
+        self._recorded += counters[Counter.CYCLES.name]
         issue, retire = ({unit: self._events(unit, kind) - np.uint64(origin) for unit in Unit} for kind in (0, 1))
         return CoreResult(counters[Counter.CYCLES.name], counters, issue, retire)
 
@@ -243,7 +253,8 @@ def _load(path: Path) -> ctypes.CDLL:
         "dram": (None, [handle, u32, u32, ctypes.POINTER(BankTiming), u32, u32]),
         "fault": (None, [handle, ctypes.c_int, u64, u64]),
         "events": (u64, [handle, ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(ctypes.POINTER(u64))]),
-        "begin": (u64, [handle]),
+        "begin": (u64, [handle, u64]),
+        "window": (None, [handle, u64, u64]),
         "violation": (ctypes.c_char_p, [handle]),
     }
     for name, (result, arguments) in signatures.items():

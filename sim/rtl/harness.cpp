@@ -3,7 +3,8 @@
 // Each cycle costs two evaluations: inputs settle while the clock is low, outputs are sampled, then the clock rises with
 // the inputs unchanged. Everything the DRAM drives is registered, so no third evaluation is needed.
 //
-// Compiled with -DWORD_BYTES=<bytes per beat>; with -DWAVES, VCD waves can be recorded.
+// Compiled with -DWORD_BYTES=<bytes per beat>. Where Verilator traces, to FST or to VCD, the cycles of the runs can be
+// recorded.
 
 #include <cstdint>
 #include <cstdlib>
@@ -15,8 +16,12 @@
 #include "Vcore.h"
 #include "dram.hpp"
 #include "verilated.h"
-#ifdef WAVES
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+using WaveFile = VerilatedFstC;
+#elif VM_TRACE_VCD
 #include "verilated_vcd_c.h"
+using WaveFile = VerilatedVcdC;
 #endif
 
 // Verilator spells a double underscore inside a name as `___05F`.
@@ -39,15 +44,13 @@ public:
         : memory_(static_cast<uint8_t*>(std::calloc(dram_bytes, 1)), &std::free), dram(memory_.get(), dram_bytes) {
         context_.reset(new VerilatedContext);
         context_->randReset(0);
-#ifdef WAVES
-        if (waves && *waves) {
-            context_->traceEverOn(true);
-            waves_.reset(new VerilatedVcdC);
-        }
+#if VM_TRACE
+        context_->traceEverOn(waves);
 #endif
-        top_.reset(new Vcore(context_.get(), "core"));
-#ifdef WAVES
-        if (waves_) {
+        top_.reset(new Vcore(context_.get(), "TOP"));
+#if VM_TRACE
+        if (waves) {
+            waves_.reset(new WaveFile);
             top_->trace(waves_.get(), 99);
             waves_->open(waves);
         }
@@ -58,7 +61,7 @@ public:
 
     ~Harness() {
         top_->final();
-#ifdef WAVES
+#if VM_TRACE
         if (waves_) waves_->close();
 #endif
     }
@@ -67,6 +70,7 @@ public:
     uint64_t now() const { return cycle_; }
 
     void reset() {
+        recording_ = false;
         CSR(awvalid) = CSR(wvalid) = CSR(arvalid) = 0;
         CSR(bready) = CSR(rready) = 0;
         top_->rst = 1;
@@ -83,8 +87,26 @@ public:
     // Run until the interrupt is high (1) or `limit` cycles have passed (0).
     int run(uint64_t limit) {
         for (uint64_t i = 0; i < limit; i++)
-            if (step()) return 1;
+            if (step()) {
+                recording_ = false;
+                return 1;
+            }
         return 0;
+    }
+
+    // A run begins, and with it the cycle `time` of the recording. Its time must depend on nothing before, so its DRAM
+    // begins anew.
+    void begin(uint64_t time) {
+        forget_events();
+        dram.restart();
+        offset_ = time - cycle_;
+        recording_ = true;
+    }
+
+    // Record the cycles [from, to) alone.
+    void window(uint64_t from, uint64_t to) {
+        from_ = from;
+        to_ = to;
     }
 
     // Return the AXI response, or -1 when the slave does not answer.
@@ -140,9 +162,12 @@ private:
     std::unique_ptr<uint8_t, decltype(&std::free)> memory_;
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Vcore> top_;
-#ifdef WAVES
-    std::unique_ptr<VerilatedVcdC> waves_;
+#if VM_TRACE
+    std::unique_ptr<WaveFile> waves_;
+    uint64_t next_ = 0; // time of the recording, in tenths of a cycle
 #endif
+    bool recording_ = false;
+    uint64_t offset_ = 0, from_ = 0, to_ = ~uint64_t(0);
     uint64_t cycle_ = 0;
     std::vector<uint64_t> events_[EVENTS][UNITS];
     Memory::MasterPins master_;
@@ -214,9 +239,13 @@ private:
         }
     }
 
+    // The clock is low in the first half of a cycle. What is recorded already, of the run before, stays.
     void dump(unsigned half) {
-#ifdef WAVES
-        if (waves_) waves_->dump(2 * cycle_ + half);
+#if VM_TRACE
+        const uint64_t cycle = offset_ + cycle_, time = 10 * cycle + 5 * half;
+        if (!waves_ || !recording_ || cycle < from_ || cycle >= to_ || time < next_) return;
+        waves_->dump(time);
+        next_ = time + 1;
 #else
         (void)half;
 #endif
@@ -263,12 +292,12 @@ uint64_t systolith_events(void* h, unsigned unit, unsigned kind, const uint64_t*
     *cycles = v.data();
     return v.size();
 }
-// The cycle with which a run begins. Its time must depend on nothing before, so its DRAM begins anew.
-uint64_t systolith_begin(void* h) {
+// Begin a run, as cycle `time` of the recording; returns the cycle of the simulation.
+uint64_t systolith_begin(void* h, uint64_t time) {
     Harness* harness = static_cast<Harness*>(h);
-    harness->forget_events();
-    harness->dram.restart();
+    harness->begin(time);
     return harness->now();
 }
+void systolith_window(void* h, uint64_t from, uint64_t to) { static_cast<Harness*>(h)->window(from, to); }
 const char* systolith_violation(void* h) { return static_cast<Harness*>(h)->dram.violation().c_str(); }
 }

@@ -96,8 +96,8 @@ def engine_verilog(config: AcceleratorConfig, breaks_axi: bool = False) -> str:
     return verilog.convert(CopyEngine(config, breaks_axi), name="core", emit_src=False)
 
 
-def build_engine(config: AcceleratorConfig, *, trace: bool = False, breaks_axi: bool = False) -> Path:
-    return build_verilog(engine_verilog(config, breaks_axi), config.word_bytes, trace=trace)
+def build_engine(config: AcceleratorConfig, *, breaks_axi: bool = False) -> Path:
+    return build_verilog(engine_verilog(config, breaks_axi), config.word_bytes)
 
 
 def make(config: AcceleratorConfig = TINY, latency: int = 20, bandwidth: int | None = None, **options) -> RtlCore:
@@ -225,13 +225,6 @@ def test_bad_arguments_are_refused() -> None:
     core.close()
     with pytest.raises(RuntimeError, match="the core is closed"):
         core.run(0, 1)
-
-
-def test_waves_are_recorded(tmp_path: Path) -> None:
-    waves = tmp_path / "core.vcd"
-    with RtlCore(TINY, library=build_engine(TINY, trace=True), dram_bytes=1 << 16, waves=waves) as core:
-        core.run(0, 4)
-    assert "bus__araddr" in waves.read_text()
 
 
 @pytest.fixture
