@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench | explore | quantize | zoo`.
+"""Command line: `systolith compile | run | info | disasm | bench | explore | quantize | report | zoo`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -28,6 +28,7 @@ from .disasm import disassemble
 from .errors import SystolithError, UsageError
 from .explore.commands import explore_command
 from .graph import Graph
+from .html_report.commands import report_command
 from .program import Program
 from .quantizer.commands import quantize_command
 from .report import stall_table
@@ -165,7 +166,7 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
 
         if perf:
             measured = performance(network, preset=preset, settings=settings, batch=batch or 1, point=point,
-                                   status=status, trace=tracer)
+                                   status=status, trace=tracer, views=report is not None)
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
                          status=status, waves=record) as session:
@@ -178,6 +179,8 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
                 measured = session.last_report
                 if point is not None:
                     measured = replace(measured, energy=session.energy(point))
+                if report is not None:
+                    measured = replace(measured, views=session.views())
     if output is not None:
         arrays.save(output, results)
     if report is not None:
@@ -230,4 +233,5 @@ def disasm_command(program: Path) -> None:
 cli.add_command(bench)
 cli.add_command(explore_command)
 cli.add_command(quantize_command)
+cli.add_command(report_command)
 cli.add_command(zoo_command)

@@ -61,6 +61,7 @@ class InstructionTable:
         array_cycles: cycles in which it keeps the array busy, 0 for other units, int64 [instructions].
         words: words of pixels that it streams through the array, at most `array_cycles`, int64 [instructions].
         banks: mask of the activation banks that it reads, int64 [instructions].
+        dram_bytes: bytes of data that it moves from or to DRAM, 0 for other units, int64 [instructions].
     """
 
     units: IntArray
@@ -69,6 +70,7 @@ class InstructionTable:
     array_cycles: IntArray
     words: IntArray
     banks: IntArray
+    dram_bytes: IntArray
 
     @classmethod
     def of(cls, code: bytes, layers: Sequence[int] | npt.NDArray[np.integer],
@@ -80,14 +82,17 @@ class InstructionTable:
     def of_instructions(cls, instructions: Sequence[Instruction], layers: Sequence[int] | npt.NDArray[np.integer],
                         config: AcceleratorConfig) -> InstructionTable:
         """Return the table of decoded instructions."""
-        busy, words = np.zeros((2, len(instructions)), np.int64)
+        busy, words, moved = np.zeros((3, len(instructions)), np.int64)
         for i in instructions:
             if i.unit == Unit.COMPUTE:
                 busy[i.index] = array_cycles(config, i.fields)
                 words[i.index] = i.fields["groups"] * i.fields["tiles"] * pass_words(i.fields)
+            elif i.unit in (Unit.LOAD, Unit.STORE):
+                moved[i.index] = i.fields["rows"] * i.fields["row_words"] * config.word_bytes
         return cls(np.array([i.unit for i in instructions], np.int64),
                    np.array([i.waits for i in instructions], np.int64).reshape(-1, len(Unit)),
-                   np.asarray(layers, np.int64), busy, words, np.array([i.rd_banks for i in instructions], np.int64))
+                   np.asarray(layers, np.int64), busy, words, np.array([i.rd_banks for i in instructions], np.int64),
+                   moved)
 
 
 def decode_code(code: bytes) -> list[Instruction]:

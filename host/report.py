@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ..hw.config import PRESETS, AcceleratorConfig
 from .energy import EnergyReport
+from .views import Views
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class LayerReport:
         utilisation: macs / (cycles * rows * cols), 0 to 1, or None when there are no cycles to divide by.
         reason: why the operator runs on the CPU, or None.
         stalls: `cycles` by what the array did or waited for, see `profile.Cause`, or None as above.
+        dram_bytes: bytes that its instructions, themselves included, move from and to DRAM, or None as above.
     """
 
     name: str
@@ -39,6 +41,7 @@ class LayerReport:
     utilisation: float | None
     reason: str | None = None
     stalls: Mapping[str, int] | None = None
+    dram_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Report:
         layers: the operators in execution order; their cycles sum to `cycles`.
         stalls: the sum of the layers' `stalls`, or None.
         energy: modelled energy, where it was asked for.
+        config: the options of the configuration.
+        views: what pictures need besides, where it was asked for.
     """
 
     model: str
@@ -84,18 +89,20 @@ class Report:
     layers: tuple[LayerReport, ...] = ()
     stalls: Mapping[str, int] | None = None
     energy: EnergyReport | None = None
+    config: Mapping[str, int | str] = field(default_factory=dict)
+    views: Views | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON types."""
         return asdict(self)
 
     def save(self, path: str | Path) -> None:
-        """Write the report as JSON.
+        """Write the report as JSON, one line for each key and for each entry of a list of objects.
 
         Raises:
             OSError: the file cannot be written.
         """
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        Path(path).write_text(_json(self.to_dict()) + "\n", encoding="utf-8")
 
     def table(self) -> Table:
         """Return the layers and their sum as a table for `rich`."""
@@ -147,6 +154,18 @@ def preset_name(config: AcceleratorConfig) -> str | None:
 def config_hash(config: AcceleratorConfig) -> str:
     """Return the identity of `config` as 16 hexadecimal digits."""
     return f"{config.hash():016x}"
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        return "{\n" + ",\n".join(f"{json.dumps(key)}: {_lines(each)}" for key, each in value.items()) + "\n}"
+    return json.dumps(value)
+
+
+def _lines(value: Any) -> str:
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
+    return _json(value)
 
 
 def _count(value: int | None) -> str:

@@ -12,7 +12,6 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from ..hw.config import AcceleratorConfig
 from ..hw.isa import Unit
 from ..sim.decode import Instruction
 from .devices.base import RunResult
@@ -127,7 +126,7 @@ def _events(program: Program, step: _Step, result: RunResult, start: int) -> Ite
     for unit in Unit:
         yield from _instructions(program, step, result, unit, start)
     for unit, name in BANDWIDTHS.items():
-        amounts = [_bytes(i, program.config) for i in step.of_unit[unit]]
+        amounts = step.table.dram_bytes[step.table.units == unit].tolist()
         yield from _bandwidth(name, amounts, *working(result, unit), start)
     timeline = Timeline.of(step.table, result)
     assert timeline is not None
@@ -144,14 +143,10 @@ def _instructions(program: Program, step: _Step, result: RunResult, unit: Unit, 
                 strict=True)
     for i, (begin, end, issue, retire) in zip(step.of_unit[unit], times, strict=True):
         layer = program.layers[step.table.layers[i.index]].name
-        moved = {"bytes": _bytes(i, program.config)} if unit in BANDWIDTHS else {}
+        moved = {"bytes": int(step.table.dram_bytes[i.index])} if unit in BANDWIDTHS else {}
         fields = {name: value for name, value in i.fields.items() if value}
         yield _slice(unit.name.lower(), f"{i.opcode.name} {layer}", start + begin, end - begin, {
             "index": i.index, "layer": layer, "issue": start + issue, "retire": start + retire, **moved, **fields})
-
-
-def _bytes(transfer: Instruction, config: AcceleratorConfig) -> int:
-    return transfer.fields["rows"] * transfer.fields["row_words"] * config.word_bytes
 
 
 def _bandwidth(name: str, amounts: Sequence[int], begins: IntArray, ends: IntArray, start: int) -> Iterator[Event]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from ...hw.isa import INSTR_BYTES
 from ...sim.energy import Action, OperatingPoint
 from ..devices.base import RunResult
 from ..energy import EnergyReport, energy_report, program_actions
@@ -14,6 +15,7 @@ from ..errors import UsageError
 from ..profile import Cause, InstructionTable, Timeline, hardware_code
 from ..program import Layer, Program
 from ..report import LayerReport, Report, config_hash, preset_name, utilisation
+from ..views import Views, views_of
 
 
 class Measurement:
@@ -33,7 +35,9 @@ class Measurement:
         """Forget all samples."""
         self._cycles: np.ndarray | None = np.zeros((len(self._program.layers), len(Cause)), np.int64)
         self._counters: Counter[str] = Counter()
+        self._moved = np.zeros(len(self._program.layers), np.int64)
         self._runs: Counter[Program] = Counter()
+        self._first: dict[Program, Sequence[RunResult]] = {}
         self._note: str | None = None
         self._read = self._written = self._samples = self._batch = 0
 
@@ -43,6 +47,7 @@ class Measurement:
         self._batch = max(self._batch, samples)
         for program, results in runs:
             self._runs[program] += 1
+            self._first.setdefault(program, results)
             self._add(program, results)
 
     def _add(self, program: Program, results: Sequence[RunResult]) -> None:
@@ -64,8 +69,11 @@ class Measurement:
             assert timeline is not None, "a device that traces also counts cycles"
             cycles = timeline.cycles(len(program.layers))
             assert cycles.sum() == result.cycles, "every cycle belongs to exactly one layer"
-            for index in np.flatnonzero(cycles.any(axis=1)):
-                self._cycles[self._index[program.layers[index].name]] += cycles[index]
+            moved = np.bincount(table.layers, table.dram_bytes + INSTR_BYTES, len(cycles)).astype(np.int64)
+            for index in np.flatnonzero(cycles.any(axis=1) | (moved > 0)):
+                name = program.layers[index].name
+                self._cycles[self._index[name]] += cycles[index]
+                self._moved[self._index[name]] += moved[index]
 
     def report(self, device: str, seconds: float) -> Report:
         """Return the report of all samples added, at least one."""
@@ -75,7 +83,8 @@ class Measurement:
             np.cumsum(counted) // self._samples, prepend=0).reshape(counted.shape)
         stalls = [None] * len(program.layers) if average is None else [_by_name(each) for each in average]
         total = None if average is None else int(average.sum())
-        layers = tuple(_layer(layer, each, program) for layer, each in zip(program.layers, stalls, strict=True))
+        moved = [None] * len(stalls) if counted is None else (self._moved // self._samples).tolist()
+        layers = tuple(_layer(*each, program) for each in zip(program.layers, stalls, moved, strict=True))
         waits = counted[:, Cause.DRAM].sum() / (total * self._samples) if counted is not None and total else None
         return Report(
             model=program.model, device=device, preset=preset_name(program.config),
@@ -83,7 +92,12 @@ class Measurement:
             utilisation=utilisation(program.macs, total, program.config),
             dram_bytes_read=self._read // self._samples, dram_bytes_written=self._written // self._samples,
             seconds=seconds, dram_wait=waits, batch=self._batch, note=self._note, counters=dict(self._counters),
-            layers=layers, stalls=None if average is None else _by_name(average.sum(axis=0)))
+            layers=layers, stalls=None if average is None else _by_name(average.sum(axis=0)),
+            config=program.config.to_dict())
+
+    def views(self) -> Views | None:
+        """Return what pictures of the first run of each program need, or None where no cycle was counted."""
+        return None if self._cycles is None else views_of(self._first, self._index)
 
     def energy(self, point: OperatingPoint) -> EnergyReport:
         """Return the energy of all samples added, at least one.
@@ -106,7 +120,7 @@ def _by_name(cycles: np.ndarray) -> dict[str, int]:
     return {cause.name.lower(): int(cycles[cause]) for cause in Cause}
 
 
-def _layer(layer: Layer, stalls: dict[str, int] | None, program: Program) -> LayerReport:
+def _layer(layer: Layer, stalls: dict[str, int] | None, moved: int | None, program: Program) -> LayerReport:
     cycles = None if stalls is None else sum(stalls.values())
     share = utilisation(layer.macs, cycles, program.config)
-    return LayerReport(layer.name, layer.kind, layer.unit, layer.macs, cycles, share, layer.reason, stalls)
+    return LayerReport(layer.name, layer.kind, layer.unit, layer.macs, cycles, share, layer.reason, stalls, moved)

@@ -29,7 +29,7 @@ DEVICE = "sim"
 
 def performance(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = (), batch: int = 1,
                 point: OperatingPoint | None = None, status: Callable[[str], None] | None = None,
-                trace: TraceFile | None = None) -> Report:
+                trace: TraceFile | None = None, views: bool = False) -> Report:
     """Return the report that `batch` samples on device `sim` would have; its seconds are those of the computation.
 
     Args:
@@ -39,6 +39,7 @@ def performance(path: str | Path, *, preset: str | None = None, settings: Sequen
         point: where the energy is wanted, too.
         status: called with one line before each slow step.
         trace: open file to which the run is added.
+        views: whether the report has `views`.
 
     Raises:
         SystolithError: the file or the configuration cannot be used, or the program would not come to its end.
@@ -61,7 +62,8 @@ def performance(path: str | Path, *, preset: str | None = None, settings: Sequen
         if trace:
             trace.add(runs)
     report = measurement.report(DEVICE, time.perf_counter() - start)
-    return replace(report, energy=measurement.energy(point)) if point else report
+    return replace(report, energy=measurement.energy(point) if point else None,
+                   views=measurement.views() if views else None)
 
 
 def _timed(model: TimingModel, program: Program, config: AcceleratorConfig) -> list[RunResult]:

@@ -21,6 +21,7 @@ from ..graph import Graph
 from ..program import Program
 from ..report import LayerReport, Report, config_hash, preset_name
 from ..trace import TraceFile
+from ..views import Views
 from .batches import Batches
 from .executor import Executor, GraphExecutor, Loader
 from .measurement import Measurement
@@ -165,6 +166,10 @@ class Session:
             raise UsageError(f"device must count cycles for their energy, unlike {self.device!r}; use sim or rtl")
         return self._measurement.energy(point)
 
+    def views(self) -> Views | None:
+        """Return what pictures of the last `run` need besides its report, or None where no cycle was counted."""
+        return self._measurement.views() if self._measurement else None
+
     def close(self) -> None:
         """Give the device back; the session can no longer run."""
         if not self._closed:
@@ -183,7 +188,7 @@ class Session:
         graph = self._graph
         layers = tuple(LayerReport(op.name, op.kind, "cpu", graph.macs(op), None, None) for op in graph.ops)
         return Report(graph.name, self.device, preset_name(self.config), config_hash(self.config), samples,
-                      graph.macs(), None, None, None, None, seconds, layers=layers)
+                      graph.macs(), None, None, None, None, seconds, layers=layers, config=self.config.to_dict())
 
 
 def _tensor_info(graph: Graph, name: str) -> TensorInfo:

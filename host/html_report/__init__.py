@@ -1,0 +1,1 @@
+"""`systolith report`: one HTML page of charts from the report of a run."""
