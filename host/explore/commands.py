@@ -20,13 +20,16 @@ from ...hw.config import PRESETS, AcceleratorConfig
 from ...sim.energy import OperatingPoint
 from ..console import check_writable, scalesim_option, show
 from ..errors import UsageError
+from ..graph import Graph
 from ..runtime.network import configuration
 from . import show as shown
+from .cluster import RayCluster
 from .pareto import DEFAULT_OBJECTIVES, OBJECTIVES, compare, metrics_of
-from .points import Network, Point, Recorder
+from .points import Network, Point, Recorder, read_network
+from .processes import Processes
 from .results import Results, save_parquet
 from .space import combinations, sample
-from .sweep import evaluate_all, prepare, processors
+from .sweep import Evaluated, Executor, Status
 
 PARQUET, CSV = ".parquet", ".csv"
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -75,10 +78,12 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="Also draw them: PNG, SVG or PDF.")
 @click.option("-j", "--jobs", metavar="N", type=click.IntRange(1), help="Processes; one per processor unless told "
               "otherwise.")
+@click.option("--ray", "address", metavar="ADDRESS", help="Run on a Ray cluster instead: HOST:PORT of its head, or "
+              "auto for the one on this computer. Needs systolith on every node.")
 def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, settings: tuple[str, ...],
                     objectives: Sequence[str], clock: float | None, fpga: str | None, energy: str | None,
                     limit: int | None, plot: Path | None, jobs: int | None,
-                    **lists: Sequence[int | str] | None) -> None:
+                    address: str | None, **lists: Sequence[int | str] | None) -> None:
     """Count the cycles of every MODEL on all combinations of options, and show the Pareto front.
 
     Needs no data: the cycle model equals the RTL. Every finished point is in the results file at once; the same command
@@ -90,21 +95,23 @@ def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, 
       systolith explore a.tflite b.tflite -o sweep.parquet --preset ulx3s --filter-rows 0,5,8 --fpga lfe5u-85f
       systolith explore model.tflite -o sweep.csv --rows 8,16 --dram-bandwidth 4,8,16 --clock 50 --plot pareto.svg
       systolith explore model.tflite -o sweep.csv --rows 8,16 --energy 16nm,dram=lpddr4 --objective latency,energy
+      systolith explore model.tflite -o sweep.csv --rows 8,16,32 --ray 10.0.0.1:6379
     """
     _check_energy(energy)
     recorder = Recorder(clock, fpga, energy)
     metrics = metrics_of(objectives, recorder.columns)
     table = output.with_suffix(CSV)
     _check_outputs(output, plot)
-    networks = _networks(models)
+    executor = _executor(jobs, address)
+    graphs = _read(models)
     swept = {name: values for name, values in lists.items() if values is not None}
     valid, refused = combinations(configuration(preset, settings), swept)
     configs = sample(valid, limit)
-    points = [Point(network, config, energy) for network in networks for config in configs]
+    points = [Point(network, config, energy) for network in graphs for config in configs]
     start = time.perf_counter()
     with Results(table, recorder.columns, recorder.key) as results:
         missing = [point for point in points if results.find(recorder.identity(point)) is None]
-        _run(missing, len(points), results, recorder, jobs or processors())
+        _run(len(missing), len(points), results, recorder, lambda status: executor.evaluate(missing, graphs, status))
         rows = [row for point in points if (row := results.find(recorder.identity(point))) is not None]
     if output.suffix == PARQUET:
         save_parquet(output, recorder.columns, rows)
@@ -122,27 +129,35 @@ def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, 
     print(f"{output}: {len(points)} points, {len(missing)} of them run in {time.perf_counter() - start:.1f} s")
 
 
-def _run(missing: Sequence[Point], total: int, results: Results, recorder: Recorder, jobs: int) -> None:
+def _run(missing: int, total: int, results: Results, recorder: Recorder,
+         evaluate: Callable[[Status], Evaluated]) -> None:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("exploring", total=total, completed=total - len(missing))
-        prepare((point.config for point in missing), lambda line: bar.update(task, description=line))
-        bar.update(task, description="exploring")
-        with closing(evaluate_all(missing, jobs)) as finished:
+        task = bar.add_task("exploring", total=total, completed=total - missing)
+        with closing(evaluate(lambda line: bar.update(task, description=line))) as finished:
             for point, measured in finished:
                 results.append(recorder.row(point, measured))
                 bar.advance(task)
 
 
-def _networks(models: Sequence[Path]) -> list[Network]:
-    found = [Network.of(path) for path in dict.fromkeys(models)]
+def _read(models: Sequence[Path]) -> dict[Network, Graph]:
+    found = dict(read_network(path) for path in dict.fromkeys(models))
     named = dict[str, Path]()
     for network in found:
         other = named.setdefault(network.name, network.path)
         if other != network.path:
             raise UsageError(f"models must have different names, not {other} and {network.path}; rename one")
     return found
+
+
+def _executor(jobs: int | None, address: str | None) -> Executor:
+    if address is None:
+        return Processes(jobs)
+    if jobs is not None:
+        raise UsageError("--ray must come without --jobs: the cluster says how many tasks run at once")
+    _require("ray", "ray", "--ray")
+    return RayCluster(address)
 
 
 def _check_energy(energy: str | None) -> None:
@@ -166,6 +181,6 @@ def _check_outputs(output: Path, plot: Path | None) -> None:
         _require("matplotlib", "plot", plot)
 
 
-def _require(package: str, extra: str, path: Path) -> None:
+def _require(package: str, extra: str, what: object) -> None:
     if importlib.util.find_spec(package) is None:
-        raise UsageError(f"{path} needs {package}; do `pip install 'systolith[{extra}]'`")
+        raise UsageError(f"{what} needs {package}; do `pip install 'systolith[{extra}]'`")

@@ -24,18 +24,19 @@ _OPTION_TYPES: dict[str, type] = {f.name: type(f.default) for f in fields(Accele
 
 @dataclass(frozen=True)
 class Network:
-    """A model file: its name without suffix, and a digest of its contents."""
+    """Identity of a model file: its path, its name without suffix, and a digest of its contents."""
 
     path: Path
     name: str
     digest: str
 
-    @classmethod
-    def of(cls, path: Path) -> Network:
-        """Return the network in a file, which must be a model that can be read; raises `SystolithError` otherwise."""
-        if not isinstance(load_network(path), Graph):
-            raise UsageError(f"{path} must be a model, not a compiled program; give the .tflite or .onnx file")
-        return cls(path, " ".join(path.stem.split()), hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+
+def read_network(path: Path) -> tuple[Network, Graph]:
+    """Return the network in a file, which must be a model that can be read; raises `SystolithError` otherwise."""
+    graph = load_network(path)
+    if not isinstance(graph, Graph):
+        raise UsageError(f"{path} must be a model, not a compiled program; give the .tflite or .onnx file")
+    return Network(path, " ".join(path.stem.split()), hashlib.sha256(path.read_bytes()).hexdigest()[:16]), graph
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,12 @@ class Recorder:
         return row
 
 
-def evaluate(point: Point) -> Row:
-    """Return what the cycle model says of a point, or in `problem` why the network cannot run there."""
+def evaluate(point: Point, graph: Graph) -> Row:
+    """Return what the cycle model says of a point, or in `problem` why the network, `graph`, cannot run there."""
     try:
         settings = [f"{name}={value}" for name, value in point.config.to_dict().items()]
         where = OperatingPoint.parse(point.energy) if point.energy else None
-        report = performance(point.network.path, settings=settings, point=where)
+        report = performance(graph, settings=settings, point=where)
     except SystolithError as error:
         return {"problem": " ".join(str(error).split())}
     energy: Row = {"microjoules": report.energy.joules * 1e6} if report.energy else {}

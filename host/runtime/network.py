@@ -38,10 +38,11 @@ def load_program(path: str | Path, *, preset: str | None = None, settings: Seque
     return load_configured(path, preset=preset, settings=settings)[0]
 
 
-def load_configured(path: str | Path, *, preset: str | None = None,
+def load_configured(network: str | Path | Graph | Program, *, preset: str | None = None,
                     settings: Sequence[str] = ()) -> tuple[Program, AcceleratorConfig]:
-    """Return what `load_program` does, and the configuration that it is to run on."""
-    network = load_network(path)
+    """Return what `load_program` does, also for what is in memory, and the configuration that it is to run on."""
+    if isinstance(network, str | Path):
+        network = load_network(network)
     if isinstance(network, Program):
         return network, program_configuration(network, preset, settings)
     config = configuration(preset, settings)

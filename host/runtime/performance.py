@@ -15,6 +15,7 @@ from ..devices.base import RunResult
 from ..devices.select import open_accelerator
 from ..devices.sim import time_program
 from ..errors import DeviceError
+from ..graph import Graph
 from ..program import HwStep, Program
 from ..report import Report
 from ..trace import TraceFile
@@ -27,13 +28,13 @@ DEVICE = "sim"
 """The device whose report this is, and whose cycle model computes it."""
 
 
-def performance(path: str | Path, *, preset: str | None = None, settings: Sequence[str] = (), batch: int = 1,
-                point: OperatingPoint | None = None, status: Callable[[str], None] | None = None,
+def performance(network: str | Path | Graph | Program, *, preset: str | None = None, settings: Sequence[str] = (),
+                batch: int = 1, point: OperatingPoint | None = None, status: Callable[[str], None] | None = None,
                 trace: TraceFile | None = None, views: bool = False) -> Report:
     """Return the report that `batch` samples on device `sim` would have; its seconds are those of the computation.
 
     Args:
-        path: a model or a program.
+        network: path of a model or of a program, or one of them in memory.
         preset, settings: as for `Session`.
         batch: samples, which run at once where that saves cycles.
         point: where the energy is wanted, too.
@@ -45,7 +46,7 @@ def performance(path: str | Path, *, preset: str | None = None, settings: Sequen
         SystolithError: the file or the configuration cannot be used, or the program would not come to its end.
         DeviceError: the cycle model cannot be compiled.
     """
-    program, config = load_configured(path, preset=preset, settings=settings)
+    program, config = load_configured(network, preset=preset, settings=settings)
     try:
         model = TimingModel(config, progress=status)
     except RuntimeError as error:

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from systolith.host.errors import ConfigError, UsageError
-from systolith.host.explore import sweep
+from systolith.host.explore import points, processes
 from systolith.host.explore.pareto import compare, metrics_of, pareto
 from systolith.host.explore.points import OPTIONS, Recorder, Row
 from systolith.host.explore.results import Results
 from systolith.host.explore.space import combinations, sample
+from systolith.host.runtime.network import load_network
 from systolith.host.runtime.performance import performance
 from systolith.hw.area import area
 from systolith.hw.config import PRESETS, AcceleratorConfig
@@ -180,6 +181,13 @@ def test_a_sweep_records_the_cycles_of_run_perf(tmp_path: Path, capsys: pytest.C
     assert "Pareto front" in out and "4 points, 4 of them run" in out
 
 
+def test_a_model_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = list[Path]()
+    monkeypatch.setattr(points, "load_network", lambda path: reads.append(path) or load_network(path))
+    assert explore(tmp_path / "s.csv", "--dram-latency", "10,20,30", models=(MODEL, MODEL)) == 0
+    assert reads == [MODEL] and len(read(tmp_path / "s.csv")) == 3
+
+
 def test_options_that_are_names_are_swept(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     assert explore(path, "--dram", "fixed,ddr3_1600_x16", "--clock-mhz", 800) == 0
@@ -335,8 +343,12 @@ def test_two_models_of_one_name_and_programs_are_refused(tmp_path: Path, capsys:
         capsys, "explore", tmp_path / "d.sysl", "-o", tmp_path / "s.csv")
 
 
+def _abort(graphs: object) -> None:
+    os.abort()
+
+
 def test_a_killed_worker_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "_start_worker", os.abort)
+    monkeypatch.setattr(processes, "_start_worker", _abort)
     assert "choose fewer with --jobs" in refusal(
         capsys, "explore", MODEL, "-o", tmp_path / "s.csv", "--preset", "tiny", "--rows", "2,4", "--jobs", "2")
