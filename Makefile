@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses=logical
 SAMPLES ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sim test test-full formal lint docs wheel lock clean
+.PHONY: help venv sim test test-full formal lint docs pictures wheel lock clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ lint: $(READY) ## check style and types
 
 docs: $(READY) ## rewrite the generated tables in docs/
 	$(BIN)/python -m systolith.host.docs
+
+pictures: $(READY) ## make the pictures of docs/ (needs chromium and chromium-driver)
+	$(BIN)/python -m docs.pictures
 
 wheel: $(READY) ## build dist/*.whl
 	rm -rf build/lib build/bdist.* dist

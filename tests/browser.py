@@ -24,7 +24,7 @@ WAIT = 60.0
 
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
           "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
-          "--disable-dev-shm-usage", "--force-device-scale-factor=1", "--force-color-profile=srgb")
+          "--disable-dev-shm-usage", "--force-color-profile=srgb")
 
 
 def programs() -> tuple[str, str] | None:
@@ -43,13 +43,18 @@ def require_programs() -> None:
 
 
 @contextmanager
-def open_browser(profile: Path, width: int = 1366, height: int = 900) -> Iterator[webdriver.Chrome]:
-    """Yield a browser with a fresh profile in the folder `profile`; the programs must be there."""
+def open_browser(profile: Path, width: int = 1366, height: int = 900,
+                 scale: float = 1) -> Iterator[webdriver.Chrome]:
+    """Yield a browser with a fresh profile in the folder `profile`; the programs must be there.
+
+    The window is `width` x `height` CSS pixels, of `scale` pixels of a picture each way.
+    """
     found = programs()
     assert found is not None, "a browser must be installed"
     options = webdriver.ChromeOptions()
     options.binary_location = found[0]
-    for flag in (*_FLAGS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
+    for flag in (*_FLAGS, f"--window-size={width},{height}", f"--force-device-scale-factor={scale:g}",
+                 f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(found[1]))

@@ -53,7 +53,7 @@ class ArrayView {
       const bar = document.createElement("i");
       bar.style.height = 100 * share + "%";
       bar.dataset.step = step;
-      bar.title = (step ? "tile " + this.layer.tile[step - 1] : "all tiles") + ": " + percent(share);
+      bar.title = (step ? "tile " + number(this.layer.tile[step - 1] + 1) : "all tiles") + ": " + percent(share);
       return bar;
     }));
     this.go(0);
@@ -74,7 +74,7 @@ class ArrayView {
       : [layer.passes, layer.words, layer.cycles];
     const described = layer.tile.length < layer.tiles ? ` (${layer.tile.length} of them can be stepped through)` : "";
     this.facts([
-      ["showing", step ? `tile ${layer.tile[step - 1]} of ${number(layer.tiles)}`
+      ["showing", step ? `tile ${number(layer.tile[step - 1] + 1)} of ${number(layer.tiles)}`
                        : `all ${number(layer.tiles)} tiles${described}`],
       ["mode", layer.filter ? "filter: a column filters one channel" : "dense: a column is one output channel"],
       [step ? "cells filled" : "cells in use, mean", percent(step ? this.shares[step - 1]

@@ -90,7 +90,7 @@ def test_the_slider_steps_through_the_tiles_of_a_layer(browser: Chrome, report: 
         found.append((browser.find_element("id", "facts").text, filled))
 
     assert total == len(layers[chosen]["tile"]) and len({text for text, _ in found}) == 3
-    assert f"all {layers[chosen]['tiles']:,} tiles" in found[0][0] and "tile 0 of" in found[1][0]
+    assert f"all {layers[chosen]['tiles']:,} tiles" in found[0][0] and "tile 1 of" in found[1][0]
     # The last tile is of the channels that are left over, which do not fill the array.
     assert found[2][1] < found[1][1]
 

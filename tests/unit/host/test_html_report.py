@@ -81,6 +81,13 @@ def test_a_page_has_the_charts_of_what_the_report_holds(report: Path, tmp_path: 
     assert charts(changed(report, tmp_path, energy=None, views=None)) == {"stalls", "roofline"}
 
 
+def test_a_page_of_many_layers_numbers_them(report: Path, tmp_path: Path) -> None:
+    layers = json.loads(report.read_text())["layers"] * 15
+
+    assert "layer number" in page(changed(report, tmp_path, layers=layers, energy=None, views=None), tmp_path)
+    assert "layer number" not in page(report, tmp_path)
+
+
 def test_names_are_text_and_not_markup(report: Path, tmp_path: Path) -> None:
     layers = json.loads(report.read_text())["layers"]
     layers[0]["name"] = "</script><b id='evil'>&amp;"
