@@ -19,15 +19,19 @@ _MOST_NAMED = 90  # layers whose names fit below a chart
 _NAME = 24        # characters of a name there
 _ANNOTATED = 5    # layers that the roofline names, at most
 _APART = 0.2      # the least logarithm of the ratio of their heights
+_NAME_WIDTH = 0.2  # share of the width of the chart that a name takes
 
 
 def roofline(source: Source) -> figure:
-    """Return every layer that multiplies: MACs per cycle over MACs per byte of DRAM traffic, and the two roofs."""
+    """Return every layer that multiplies: MACs per cycle over MACs per byte of DRAM traffic, and the two roofs.
+
+    The network must multiply.
+    """
     peak, bandwidth = source.config.rows * source.config.cols, source.config.memory_bandwidth
     layers = [(index, layer) for index, layer in enumerate(source.layers)
               if layer["macs"] and layer["cycles"] and layer["dram_bytes"]]
-    points = [_point(f"{index} {layer['name']}", layer["op"], layer["macs"], layer["cycles"], layer["dram_bytes"],
-                     layer["cycles"] / source.values["cycles"]) for index, layer in layers]
+    points = [_point(layer["name"], layer["op"], layer["macs"], layer["cycles"], layer["dram_bytes"],
+                     layer["cycles"] / source.values["cycles"], index) for index, layer in layers]
     whole = _point("whole network", "", source.values["macs"], source.values["cycles"], source.dram_bytes, 1)
     xs, ys = ([point[key] for point in (*points, whole)] for key in ("intensity", "rate"))
     ridge = peak / bandwidth
@@ -50,21 +54,24 @@ def roofline(source: Source) -> figure:
                         line_color="white", legend_label="whole network")
     theme.hover(plot, [star], _POINT_ROWS)
     for point in _apart(sorted(points, key=lambda p: p["macs"] / peak - p["cycles"])):
-        plot.add_layout(Label(x=point["intensity"], y=point["rate"], text=point["name"], x_offset=12, y_offset=-4,
+        left = point["intensity"] > high * (low / high) ** _NAME_WIDTH  # there is no room at its right
+        plot.add_layout(Label(x=point["intensity"], y=point["rate"], text=f"{point['number']} {_short(point['layer'])}",
+                              x_offset=-12 if left else 12, text_align="right" if left else "left", y_offset=-4,
                               text_baseline="top", **{**_TEXT, "text_color": theme.FAINT}))
     theme.legend_above(plot, box=26)
     return plot
 
 
 _TEXT: dict[str, Any] = {"text_font": theme.FONT, "text_font_size": "12px", "text_color": theme.INK}
-_POINT_ROWS = [("layer", "@name"), ("operator", "@op"), ("MACs", "@macs{0,0}"), ("cycles", "@cycles{0,0}"),
+_POINT_ROWS = [("layer", "@number @layer"), ("operator", "@op"), ("MACs", "@macs{0,0}"), ("cycles", "@cycles{0,0}"),
                ("of all cycles", "@share{0.0%}"), ("DRAM bytes", "@bytes{0,0}"), ("MACs per byte", "@intensity{0,0.0}"),
                ("MACs per cycle", "@rate{0,0.0}")]
 
 
-def _point(name: str, op: str, macs: int, cycles: int, moved: int, share: float) -> dict[str, Any]:
-    return {"name": name, "op": op, "macs": macs, "cycles": cycles, "bytes": moved, "share": share,
-            "intensity": macs / moved, "rate": macs / cycles, "size": 7 + 60 * share ** 0.5 * 0.6}
+def _point(layer: str, op: str, macs: int, cycles: int, moved: int, share: float,
+           number: int | str = "") -> dict[str, Any]:
+    return {"number": number, "layer": layer, "op": op, "macs": macs, "cycles": cycles, "bytes": moved, "share": share,
+            "intensity": macs / moved, "rate": macs / cycles, "size": 7 + 36 * share ** 0.5}
 
 
 def _apart(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -128,13 +135,18 @@ def _name_layers(plot: figure, names: Sequence[str]) -> None:
         plot.xaxis.axis_label = "layer number"
         plot.height += 46
         return
-    shown = [name if len(name) <= _NAME else f"...{name[3 - _NAME:]}" for name in names]
+    shown = [_short(name) for name in names]
     plot.xaxis.ticker = FixedTicker(ticks=list(range(len(names))))
     plot.xaxis.major_label_overrides = dict(enumerate(shown))
     plot.xaxis.major_label_orientation = "vertical"
     plot.xaxis.major_label_text_font_size = "10px"
     plot.height += 16 + round(6.3 * max(map(len, shown)))
     plot.xaxis.major_tick_line_color = None
+
+
+def _short(name: str) -> str:
+    """Return the end of a long name, which is where names differ."""
+    return name if len(name) <= _NAME else f"...{name[3 - _NAME:]}"
 
 
 def components(source: Source) -> figure:

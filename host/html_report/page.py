@@ -12,15 +12,17 @@ from bokeh.resources import Resources
 from jinja2 import Environment
 from markupsafe import Markup
 
-from . import array, layers, theme, time
+from . import array, layers, theme, timeline
 from .source import Source
 
 
 def render(source: Source) -> str:
     """Return the page of a report."""
-    charts: dict[str, Any] = {"roofline": layers.roofline(source), "stalls": layers.stalls(source)}
+    charts: dict[str, Any] = {"stalls": layers.stalls(source)}
+    if source.values["macs"]:
+        charts["roofline"] = layers.roofline(source)
     if source.views:
-        charts["timeline"] = time.timeline(source)
+        charts["timeline"] = timeline.timeline(source)
         if source.views["occupancy"]:
             charts["array"] = array.grid(source)
     if source.energy:

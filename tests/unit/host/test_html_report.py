@@ -79,6 +79,7 @@ def test_a_page_has_the_charts_of_what_the_report_holds(report: Path, tmp_path: 
     assert charts(report) == {"stalls", "roofline", "timeline", "array", "components", "energy"}
     assert charts(changed(report, tmp_path, energy=None)) == {"stalls", "roofline", "timeline", "array"}
     assert charts(changed(report, tmp_path, energy=None, views=None)) == {"stalls", "roofline"}
+    assert charts(changed(report, tmp_path, energy=None, views=None, macs=0)) == {"stalls"}
 
 
 def test_a_page_of_many_layers_numbers_them(report: Path, tmp_path: Path) -> None:

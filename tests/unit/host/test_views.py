@@ -16,6 +16,7 @@ from systolith.host.profile import decode_code, hardware_code
 from systolith.host.program import HwStep, Layer, Program
 from systolith.host.report import Report
 from systolith.host.runtime import Session
+from systolith.host.runtime.performance import performance
 from systolith.host.views import Views
 from systolith.host.views.memory import MemoryUse, memory_use
 from systolith.host.views.occupancy import MOST_TILES, LayerOccupancy, occupancy
@@ -195,6 +196,24 @@ def test_views_of_batches_are_of_one_run_of_each_program() -> None:
     assert 0 < views.cycles < report.counters["CYCLES"]
     assert {each.layer for each in views.occupancy} == {
         index for index, layer in enumerate(report.layers) if layer.unit == "array"}
+
+
+@pytest.mark.rtl
+def test_the_rtl_has_the_views_of_the_simulator() -> None:
+    found = []
+    for device in ("sim", "rtl"):
+        with Session(digits.model_path(), device, preset="tiny") as session:
+            session.run(np.zeros((1, 8, 8, 1), np.int8))
+            found.append(session.views())
+
+    assert found[0] is not None and found[0] == found[1]
+
+
+def test_performance_has_the_views_of_a_run() -> None:
+    with Session(digits.model_path(), preset="tiny") as session:
+        session.run(np.zeros((1, 8, 8, 1), np.int8))
+
+        assert performance(digits.model_path(), preset="tiny", views=True).views == session.views()
 
 
 def test_golden_has_no_views() -> None:
