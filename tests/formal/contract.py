@@ -7,18 +7,31 @@ order, unchanged, and no later than the capacity allows.
 from typing import Any
 
 from amaranth import Module, Signal, Value
-from amaranth.hdl import Assert, Elaboratable
+from amaranth.hdl import Assert, Assume, Elaboratable
 
 from systolith.hw.fifo import StreamFifo
 
 
-def assert_holds(m: Module, stream: Any, name: str) -> None:
-    """Assert that the producer of ``stream`` keeps a stalled transfer unchanged."""
+def _stalled(m: Module, stream: Any, name: str) -> tuple[Signal, Value]:
+    """Return whether the transfer of the cycle before was stalled, and that it is the same now."""
     payload = Value.cast(stream.payload)
     stalled, before = Signal(name=f"{name}_stalled"), Signal(len(payload), name=f"{name}_before")
     m.d.sync += [stalled.eq(stream.valid & ~stream.ready), before.eq(payload)]
+    return stalled, stream.valid & (payload == before)
+
+
+def assert_holds(m: Module, stream: Any, name: str) -> None:
+    """Assert that the producer of ``stream`` keeps a stalled transfer unchanged."""
+    stalled, same = _stalled(m, stream, name)
     with m.If(stalled):
-        m.d.comb += [Assert(stream.valid), Assert(payload == before)]
+        m.d.comb += Assert(same)
+
+
+def assume_holds(m: Module, stream: Any, name: str) -> None:
+    """Assume what `assert_holds` asserts, of a stream that comes from outside."""
+    stalled, same = _stalled(m, stream, name)
+    with m.If(stalled):
+        m.d.comb += Assume(same)
 
 
 def assert_fifo_invariants(m: Module, fifo: StreamFifo) -> None:
