@@ -9,6 +9,7 @@ from ..hw.array import SPACINGS, lines_at_once
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import ErrorCode
 from ..hw.lines import LINE_READ_LATENCY
+from .activity import MacCounts, MacEvent, filter_events
 from .decode import Instruction
 from .memories import FILL, Memories, Region, gather, in_groups
 from .step import MOST_TAPS, Step
@@ -69,11 +70,16 @@ class FilterCompute(Step):
             raise self.fail(ErrorCode.FIELD, "the walk must reach the last output; enlarge walk_h or walk_w")
         return (f["lead"] + y[:, None] * f["walk_w"] + x).reshape(-1)
 
-    def _taps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Return which word of a stream each filter row meets for each output, [pixels, rows], and whether none."""
+    @property
+    def ages(self) -> npt.NDArray[np.int64]:
+        """By how many words each filter row's is older than the newest, int64 [rows]."""
         f, rows = self.instruction.fields, np.arange(self.config.fir_rows)
         line = np.minimum(rows // f["spacing"], lines_at_once(self.config.fir_rows, f["spacing"]) - 1)
-        taps = self.newest[:, None] - line * f["walk_w"] - (rows - line * f["spacing"])
+        return line * f["walk_w"] + (rows - line * f["spacing"])
+
+    def _taps(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return which word of a stream each filter row meets for each output, [pixels, rows], and whether none."""
+        taps = self.newest[:, None] - self.ages
         return np.maximum(taps, 0), taps < 0
 
     def fetch(self, m: Memories) -> npt.NDArray[Any]:
@@ -90,6 +96,15 @@ class FilterCompute(Step):
                 total[group] += np.einsum("prc,rc->pc", words[self.taps], tile[:filters])
                 total[group] += words[self.newest, filters:] @ tile[filters:]
         return total.reshape(-1, rows)
+
+    def mac_events(self, m: Memories) -> MacCounts:
+        f, rows = self.instruction.fields, self.config.rows
+        m.act[FILL] = f["fill"]
+        counts = np.zeros(len(MacEvent), np.int64)
+        for group, tiles in enumerate(m.wgt[self.wgt].reshape(f["groups"], -1, rows, rows)):
+            for stream, tile in zip(self.streams[group % len(self.streams)], tiles, strict=True):
+                counts += filter_events(m.act.take(stream, axis=0), tile, self.ages, f["fill"])
+        return counts
 
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
         m.acc[self.acc] = value

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES, ErrorCode, Unit
+from .activity import MacCounts, MacEvent
 from .decode import decode_instruction
 from .errors import MachineError
 from .memories import Memories
@@ -26,28 +27,31 @@ _CACHED_PROGRAMS = 64
 class MachineResult:
     """What one run did: instructions per unit, words streamed into the array, bytes of data over the bus.
 
-    ``dram_bytes_read`` does not include the instructions.
+    ``dram_bytes_read`` does not include the instructions. ``macs``: per instruction what the array's cells multiplied,
+    int64 [instructions, len(MacEvent)], where the machine counts it.
     """
 
     instructions: dict[Unit, int]
     pixel_words: int
     dram_bytes_read: int
     dram_bytes_written: int
+    macs: MacCounts | None = None
 
 
 class Machine:
     """Functional model of one core with its DRAM.
 
     ``dram_bytes`` must be a positive multiple of the word size, at most 4 GiB. Buffers and DRAM start as zeros and
-    keep their contents between runs, also after an error.
+    keep their contents between runs, also after an error. ``count_macs`` makes runs in program order slower.
     """
 
-    def __init__(self, config: AcceleratorConfig, dram_bytes: int):
+    def __init__(self, config: AcceleratorConfig, dram_bytes: int, count_macs: bool = False):
         if dram_bytes <= 0 or dram_bytes % config.word_bytes or dram_bytes > 1 << 32:
             raise ValueError(f"dram_bytes must be a positive multiple of {config.word_bytes} up to 2^32, "
                              f"not {dram_bytes}")
         self.config = config
         self._memories = Memories(config, dram_bytes)
+        self._count_macs = count_macs
         self._cache: OrderedDict[tuple[bytes, int, int], list[Step]] = OrderedDict()
 
     @property
@@ -136,14 +140,21 @@ class Machine:
         if order not in ("program", "random"):
             raise ValueError(f"order must be 'program' or 'random', not {order!r}")
         steps = self.steps(program_addr, count, base)
+        macs = np.zeros((count, len(MacEvent)), np.int64) if self._count_macs and order == "program" else None
+
+        def watch(step: Step) -> None:
+            events = step.mac_events(self._memories)
+            if macs is not None and events is not None:
+                macs[step.index] = events
+
         if order == "program":
-            run_in_order(steps, self._memories)
+            run_in_order(steps, self._memories, watch if self._count_macs else None)
         else:
             run_at_random(steps, self._memories, self.config.queue_depth, seed)
-        return self._result(steps)
+        return self._result(steps, macs)
 
-    def _result(self, steps: Sequence[Step]) -> MachineResult:
+    def _result(self, steps: Sequence[Step], macs: MacCounts | None) -> MachineResult:
         units = [step.unit for step in steps]
         words = {unit: sum(step.dram_words for step in steps if step.unit == unit) for unit in (Unit.LOAD, Unit.STORE)}
         return MachineResult({unit: units.count(unit) for unit in Unit}, sum(step.pixel_words for step in steps),
-                             words[Unit.LOAD] * self.config.word_bytes, words[Unit.STORE] * self.config.word_bytes)
+                             words[Unit.LOAD] * self.config.word_bytes, words[Unit.STORE] * self.config.word_bytes, macs)

@@ -7,7 +7,7 @@ and its retirement. A program whose results do not depend on the seed has suffic
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -33,8 +33,8 @@ def _deadlock(step: Step, retired: Sequence[int], why: str) -> MachineError:
                         f"with {retired[unit]} {unit.name} instructions {why}")
 
 
-def run_in_order(steps: Sequence[Step], memories: Memories) -> None:
-    """Run in program order.
+def run_in_order(steps: Sequence[Step], memories: Memories, watch: Callable[[Step], None] | None = None) -> None:
+    """Run in program order, and call ``watch`` with each step before it reads.
 
     Raises ``MachineError``: the error of the first bad instruction, or WATCHDOG when a token names an instruction
     that is not earlier in the program.
@@ -44,6 +44,8 @@ def run_in_order(steps: Sequence[Step], memories: Memories) -> None:
         if any(wait > count for wait, count in zip(step.waits, retired, strict=True)):
             raise _deadlock(step, retired, "before it")
         unit = step.runnable_unit()
+        if watch:
+            watch(step)
         step.commit(memories, step.fetch(memories))
         retired[unit] += 1
 

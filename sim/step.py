@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import MAX_LEFT_SHIFT, ErrorCode, Unit
+from .activity import MacCounts
 from .decode import Instruction
 from .errors import MachineError
 from .memories import ADDRESS_SPACE, FILL, Memories, MemoryName, Region, Words, extent, grid
@@ -49,6 +50,10 @@ class Step(ABC):
     @abstractmethod
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
         """Write the words that ``fetch`` returned."""
+
+    def mac_events(self, m: Memories) -> MacCounts | None:
+        """Return what the array's cells will multiply, int64 [len(MacEvent)]; None for a step without the array."""
+        return None
 
     def runnable_unit(self) -> Unit:
         """Return the unit that runs this step. Raises ``MachineError`` when all it can do is stop the core."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import Buffer, ErrorCode, Opcode
+from .activity import MacCounts, dense_events
 from .decode import Instruction
 from .errors import MachineError
 from .filter import FilterCompute
@@ -146,6 +147,13 @@ class Compute(Windowed):
             part = taps @ weights[:, t * rows:(t + chunk) * rows].astype(np.float32)
             total = total + part.reshape(-1, rows).astype(np.int32)  # wraps, as the accumulators do
         return total
+
+    def mac_events(self, m: Memories) -> MacCounts:
+        f, rows = self.instruction.fields, self.config.rows
+        weights = m.wgt[self.wgt].reshape(f["groups"], -1, rows, rows)
+        chunk = max(1, _EXACT_DEPTH // rows)
+        return np.sum([dense_events(self.read_windows(m, self.words[..., t:t + chunk]), weights[:, t:t + chunk],
+                                    f["fill"]) for t in range(0, self.words.shape[2], chunk)], axis=0)
 
     def commit(self, m: Memories, value: npt.NDArray[Any]) -> None:
         m.acc[self.acc] = value

@@ -27,7 +27,9 @@ TraceFormat = Literal["fst", "vcd"]
 TOP = "core"
 LIBRARY = "core.so"
 _HARNESS = ("harness.cpp", "dram.hpp", "banks.hpp")
-_FST_SHIMS = ("lz4.h", "zlib.h")  # of its writer, in place of packages of the system
+# What a format needs besides; for FST in place of packages of the system.
+_TRACING: dict[TraceFormat | None, tuple[str, ...]] = {
+    None: (), "fst": ("lz4.h", "zlib.h"), "vcd": ("activity.hpp",)}
 
 _VERILATOR_FLAGS = ("--cc", "--exe", "--build", "--prefix", "Vcore", "--top-module", TOP, "-O3", "--x-assign", "fast",
                     "--x-initial", "fast", "--no-timing", "--no-assert", "-Wno-fatal", "-Wno-lint", "-j", "0")
@@ -47,7 +49,7 @@ def build(config: AcceleratorConfig, *, trace: TraceFormat | None = None, progre
     config
         The core to build; options that do not shape the gateware do not cause another build.
     trace
-        Build the (slower) variant that can record waves in this format.
+        Build the (slower) variant that can record waves in this format; the one for VCD also counts activity.
     progress
         Called with one line before each slow step.
 
@@ -90,8 +92,7 @@ def build_verilog(text: str, word_bytes: int, *, trace: TraceFormat | None = Non
     ``word_bytes`` is the width of an AXI beat. Raises ``RuntimeError`` as `build` does.
     """
     harness = importlib.resources.files(__package__)
-    names = (*_HARNESS, *(_FST_SHIMS if trace == "fst" else ()))
-    sources = {name: harness.joinpath(name).read_text() for name in names}
+    sources = {name: harness.joinpath(name).read_text() for name in (*_HARNESS, *_TRACING[trace])}
     flags = [*_VERILATOR_FLAGS, "-CFLAGS", f"{_CXX_FLAGS} -DWORD_BYTES={word_bytes}",
              *([f"--trace-{trace}", "--timescale", _TIMESCALE] if trace else [])]
     flags += [argument for name, value in _MAKE_VARIABLES.items() for argument in ("-MAKEFLAGS", f"{name}={value}")]

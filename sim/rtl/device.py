@@ -15,6 +15,7 @@ from ...hw.isa import INSTR_BYTES, ErrorCode, Unit
 from ..dram import BankTiming, bank_timing
 from ..native import Progress
 from ..result import CoreResult
+from .activity import ActivityCounts, Nets
 from .build import build
 from .waves import Waves
 
@@ -71,6 +72,8 @@ class RtlCore:
     waves
         File to which the signals are recorded, in another, slower build. Runs follow each other there without a gap:
         the first nanosecond of a run is the sum of the cycles of those before.
+    activity
+        Count what the nets and the array's cells do in runs, see `nets`, in another, much slower build; not with waves.
     library
         Shared object to use instead of ``build(config)``.
     progress
@@ -87,16 +90,22 @@ class RtlCore:
     """
 
     def __init__(self, config: AcceleratorConfig, *, dram_bytes: int = 1 << 26, stall: float = 0.0, seed: int = 0,
-                 waves: Waves | None = None, library: Path | None = None, progress: Progress | None = None) -> None:
+                 waves: Waves | None = None, activity: bool = False, library: Path | None = None,
+                 progress: Progress | None = None) -> None:
         if not 0 < dram_bytes <= 1 << 32 or dram_bytes % config.word_bytes:
             raise ValueError(f"dram_bytes must be a multiple of {config.word_bytes} up to 4 GiB, not {dram_bytes}")
         if not 0 <= stall < 1:
             raise ValueError(f"stall must be at least 0 and below 1, not {stall}")
+        if waves and activity:
+            raise ValueError("waves must be None where activity is counted")
         if waves:
             waves.path.open("wb").close()  # Verilator says nothing where it cannot write
         self.config = config
-        self._lib = _load(library or build(config, trace=waves.format if waves else None, progress=progress))
-        handle = self._lib.systolith_create(dram_bytes, os.fsencode(waves.path) if waves else None)
+        trace = "vcd" if activity else waves.format if waves else None
+        self._lib = _load(library or build(config, trace=trace, progress=progress))
+        self._activity = ActivityCounts(self._lib, config) if activity else None
+        handle = self._lib.systolith_create(dram_bytes, os.fsencode(waves.path) if waves else None,
+                                            self._activity.shape if self._activity else None)
         if not handle:
             raise RuntimeError(f"no memory for a DRAM of {dram_bytes} bytes; ask for a smaller one")
         self._finalizer = weakref.finalize(self, self._lib.systolith_destroy, handle)
@@ -191,7 +200,14 @@ class RtlCore:
         counters = {counter.name: self._counter(counter) for counter in Counter}
         self._recorded += counters[Counter.CYCLES.name]
         issue, retire = ({unit: self._events(unit, kind) - np.uint64(origin) for unit in Unit} for kind in (0, 1))
-        return CoreResult(counters[Counter.CYCLES.name], counters, issue, retire)
+        macs = self._activity.macs(self._handle, count) if self._activity else None
+        return CoreResult(counters[Counter.CYCLES.name], counters, issue, retire, macs)
+
+    def nets(self) -> Nets:
+        """Return what the nets did in all runs so far. Raises ``RuntimeError`` where it was not counted."""
+        if self._activity is None:
+            raise RuntimeError("the core counts no activity; create it with activity=True")
+        return self._activity.nets(self._handle)
 
     def _recover(self) -> None:
         """Do what a board's driver does after an error: let the bus drain, reset the core over its CSR port."""
@@ -243,7 +259,7 @@ def _load(path: Path) -> ctypes.CDLL:
     lib = ctypes.CDLL(str(path))
     handle, u32, u64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
     signatures: dict[str, tuple[object, list[object]]] = {
-        "create": (handle, [u64, ctypes.c_char_p]),
+        "create": (handle, [u64, ctypes.c_char_p, ctypes.c_void_p]),
         "destroy": (None, [handle]),
         "memory": (ctypes.POINTER(ctypes.c_uint8), [handle]),
         "reset": (None, [handle]),

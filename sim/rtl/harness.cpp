@@ -4,7 +4,7 @@
 // the inputs unchanged. Everything the DRAM drives is registered, so no third evaluation is needed.
 //
 // Compiled with -DWORD_BYTES=<bytes per beat>. Where Verilator traces, to FST or to VCD, the cycles of the runs can be
-// recorded.
+// recorded; where it traces to VCD, they can also be counted.
 
 #include <cstdint>
 #include <cstdlib>
@@ -20,9 +20,11 @@
 #include "verilated_fst_c.h"
 using WaveFile = VerilatedFstC;
 #elif VM_TRACE_VCD
-#include "verilated_vcd_c.h"
+#include "activity.hpp"
 using WaveFile = VerilatedVcdC;
 #endif
+
+struct ArrayShape; // asks for an `Activity`
 
 // Verilator spells a double underscore inside a name as `___05F`.
 #define BUS(pin) top_->bus___05F##pin
@@ -40,22 +42,31 @@ enum Fault { READ_ERROR, WRITE_ERROR, NO_READ_DATA, NO_WRITE_RESPONSE, NO_ACCEPT
 
 class Harness {
 public:
-    Harness(uint64_t dram_bytes, const char* waves)
+    Harness(uint64_t dram_bytes, const char* waves, const ArrayShape* activity)
         : memory_(static_cast<uint8_t*>(std::calloc(dram_bytes, 1)), &std::free), dram(memory_.get(), dram_bytes) {
         context_.reset(new VerilatedContext);
         context_->randReset(0);
 #if VM_TRACE
-        context_->traceEverOn(waves);
+        context_->traceEverOn(waves || activity);
 #endif
         top_.reset(new Vcore(context_.get(), "TOP"));
 #if VM_TRACE
-        if (waves) {
+#if VM_TRACE_VCD
+        if (activity) {
+            activity_.reset(new Activity(*activity));
+            waves_.reset(new WaveFile(activity_.get()));
+            waves = "activity";
+        } else
+#endif
+        if (waves)
             waves_.reset(new WaveFile);
+        if (waves_) {
             top_->trace(waves_.get(), 99);
             waves_->open(waves);
         }
 #else
         (void)waves;
+        (void)activity;
 #endif
     }
 
@@ -101,6 +112,9 @@ public:
         dram.restart();
         offset_ = time - cycle_;
         recording_ = true;
+#if VM_TRACE_VCD
+        if (Activity* activity = this->activity()) activity->begin();
+#endif
     }
 
     // Record the cycles [from, to) alone.
@@ -152,6 +166,17 @@ public:
         return -1;
     }
 
+#if VM_TRACE_VCD
+    // The counts so far, or null where there are none.
+    Activity* activity() {
+        if (activity_) {
+            waves_->flush();
+            activity_->finish();
+        }
+        return activity_.get();
+    }
+#endif
+
     const std::vector<uint64_t>& events(unsigned unit, unsigned kind) const { return events_[kind][unit]; }
     void forget_events() {
         for (auto& kind : events_)
@@ -162,8 +187,11 @@ private:
     std::unique_ptr<uint8_t, decltype(&std::free)> memory_;
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Vcore> top_;
+#if VM_TRACE_VCD
+    std::unique_ptr<Activity> activity_;
+#endif
 #if VM_TRACE
-    std::unique_ptr<WaveFile> waves_;
+    std::unique_ptr<WaveFile> waves_; // writes to `activity_` where there is one
     uint64_t next_ = 0; // time of the recording, in tenths of a cycle
 #endif
     bool recording_ = false;
@@ -244,6 +272,9 @@ private:
 #if VM_TRACE
         const uint64_t cycle = offset_ + cycle_, time = 10 * cycle + 5 * half;
         if (!waves_ || !recording_ || cycle < from_ || cycle >= to_ || time < next_) return;
+#if VM_TRACE_VCD
+        if (activity_ && half) return; // its values are those before the clock edge
+#endif
         waves_->dump(time);
         next_ = time + 1;
 #else
@@ -256,9 +287,9 @@ private:
 
 extern "C" {
 
-// `waves` may be null. Null when the memory cannot be had.
-void* systolith_create(uint64_t dram_bytes, const char* waves) {
-    std::unique_ptr<Harness> h(new Harness(dram_bytes, waves));
+// `waves` and `activity` may be null, and one of them is. Null when the memory cannot be had.
+void* systolith_create(uint64_t dram_bytes, const char* waves, const ArrayShape* activity) {
+    std::unique_ptr<Harness> h(new Harness(dram_bytes, waves, activity));
     return h->memory() ? h.release() : nullptr;
 }
 void systolith_destroy(void* h) { delete static_cast<Harness*>(h); }
@@ -300,4 +331,30 @@ uint64_t systolith_begin(void* h, uint64_t time) {
 }
 void systolith_window(void* h, uint64_t from, uint64_t to) { static_cast<Harness*>(h)->window(from, to); }
 const char* systolith_violation(void* h) { return static_cast<Harness*>(h)->dram.violation().c_str(); }
+
+#if VM_TRACE_VCD
+// Cycles of all runs that were counted.
+uint64_t systolith_activity_cycles(void* h) { return static_cast<Harness*>(h)->activity()->cycles(); }
+uint64_t systolith_activity_names(void* h) { return static_cast<Harness*>(h)->activity()->names().size(); }
+// A name and the number of its net; several may have the same.
+const char* systolith_activity_name(void* h, uint64_t index, uint32_t* net) {
+    const Activity::Name& name = static_cast<Harness*>(h)->activity()->names()[index];
+    *net = name.net;
+    return name.name.c_str();
+}
+// The width of a net. Per bit, the most significant first: its toggles, and the cycles in which it is 1. Cycles in which
+// any of its bits toggles.
+uint32_t systolith_activity_net(void* h, uint32_t net, const uint64_t** toggles, const uint64_t** high,
+                                uint64_t* changes) {
+    const Activity::Net& n = static_cast<Harness*>(h)->activity()->net(net);
+    *toggles = n.toggles.data();
+    *high = n.high_until_now.data();
+    *changes = n.changes;
+    return n.width;
+}
+// The multiplications of the instruction in the last run by `MacEvent`, or null for none.
+const uint64_t* systolith_activity_macs(void* h, uint32_t instruction) {
+    return static_cast<Harness*>(h)->activity()->macs(instruction);
+}
+#endif
 }

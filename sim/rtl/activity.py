@@ -1,0 +1,179 @@
+"""What the nets of a Verilated core did: the counts of `activity.hpp`, and whose nets they are."""
+
+import ctypes
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...hw.array import MAX_LINES
+from ...hw.config import AcceleratorConfig
+from ...hw.scratchpad import ACT_READ_LATENCY
+from ..activity import MacCounts, MacEvent
+from .build import core_verilog
+
+__all__ = ["BLOCKS", "ActivityCounts", "BlockActivity", "Net", "Nets", "block_activity"]
+
+# Blocks of the core, by the module paths that they begin with; the longest that fits counts.
+BLOCKS: dict[str, tuple[str, ...]] = {
+    "array": ("core.compute.array",),
+    "line_buffer": ("core.compute.line_buffer",),
+    "accumulators": ("core.compute.acc",),
+    "front_end": ("core.compute",),
+    "vector": ("core.vector",),
+    "scratchpads": ("core.act", "core.wgt", "core.param"),
+    "dma": ("core.load", "core.store", "core.arbiter", "core.axi"),
+    "control": ("core",),
+}
+_BLOCK_OF = {path: block for block, paths in BLOCKS.items() for path in paths}
+
+
+@dataclass(frozen=True)
+class Net:
+    """A signal of the core, by module path and name; bits from the most significant down.
+
+    ``toggles``: how often each bit changed, int64 [bits]. ``high``: cycles in which each bit is 1, int64 [bits].
+    ``changes``: cycles in which any bit changed. ``register``: whether it is one, and takes its value at the clock edge.
+    """
+
+    module: str
+    name: str
+    toggles: NDArray[np.int64]
+    high: NDArray[np.int64]
+    changes: int
+    register: bool
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The signals that were counted, each once, in the module that drives it; ``cycles``: of all runs."""
+
+    cycles: int
+    nets: list[Net]
+
+
+@dataclass(frozen=True)
+class BlockActivity:
+    """What the nets of a block do; rates are per bit and cycle.
+
+    Attributes:
+        net_bits: bits of all signals, registers among them.
+        net_toggles: toggles of a net bit per cycle.
+        register_bits: bits of the registers.
+        register_toggles: toggles of a register bit per cycle.
+        register_changes: share of the cycles in which a register takes another value than it has, bit by bit of its
+            width: an ideal clock gate per register would let as many clock edges pass, and save the others.
+    """
+
+    net_bits: int
+    net_toggles: float
+    register_bits: int
+    register_toggles: float
+    register_changes: float
+
+
+def block_activity(counted: Nets) -> dict[str, BlockActivity]:
+    """Return the activity of each block of `BLOCKS` that has nets."""
+    blocks: dict[str, list[Net]] = {}
+    for net in counted.nets:
+        path = net.module
+        while path not in _BLOCK_OF:
+            path = path.rpartition(".")[0]
+        blocks.setdefault(_BLOCK_OF[path], []).append(net)
+    return {block: _activity(blocks[block], counted.cycles) for block in BLOCKS if block in blocks}
+
+
+def _activity(nets: list[Net], cycles: int) -> BlockActivity:
+    registers = [net for net in nets if net.register]
+
+    def bits(some: list[Net]) -> int:
+        return sum(net.toggles.size for net in some)
+
+    def rate(count: int, some: list[Net]) -> float:
+        return count / (bits(some) * cycles) if some and cycles else 0.0
+
+    return BlockActivity(
+        bits(nets), rate(sum(int(net.toggles.sum()) for net in nets), nets),
+        bits(registers), rate(sum(int(net.toggles.sum()) for net in registers), registers),
+        rate(sum(net.changes * net.toggles.size for net in registers), registers))
+
+
+class ActivityCounts:
+    """Reads the counts out of the shared object of a core of ``config`` that was built to trace VCD."""
+
+    def __init__(self, library: ctypes.CDLL, config: AcceleratorConfig) -> None:
+        self._lib = library
+        self._config = config
+        handle, u32, u64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
+        pointer = ctypes.POINTER
+        for name, (result, arguments) in {
+            "cycles": (u64, [handle]),
+            "names": (u64, [handle]),
+            "name": (ctypes.c_char_p, [handle, u64, pointer(u32)]),
+            "net": (u32, [handle, u32, pointer(pointer(u64)), pointer(pointer(u64)), pointer(u64)]),
+            "macs": (pointer(u64), [handle, u32]),
+        }.items():
+            function = getattr(library, f"systolith_activity_{name}")
+            function.restype, function.argtypes = result, arguments
+        # What `ArrayShape` holds: a word is at the array a register behind the activation buffer.
+        self.shape = (u32 * 4)(config.rows, config.fir_rows, ACT_READ_LATENCY + 1, MAX_LINES)
+
+    def macs(self, handle: int, count: int) -> MacCounts:
+        """Return what the cells multiplied for each of the ``count`` instructions of the last run."""
+        macs = np.zeros((count, len(MacEvent)), np.int64)
+        for index in range(count):
+            events = self._lib.systolith_activity_macs(handle, index)
+            if events:
+                macs[index] = events[:len(MacEvent)]
+        return macs
+
+    def nets(self, handle: int) -> Nets:
+        """Return what the nets did in all runs."""
+        cycles = self._lib.systolith_activity_cycles(handle)
+        inputs, registers = _ports_and_registers(core_verilog(self._config))
+        chosen: dict[int, tuple[bool, int, str, str]] = {}  # by number of the net, whose it is
+        for index in range(self._lib.systolith_activity_names(handle)):
+            number = ctypes.c_uint32()
+            path = self._lib.systolith_activity_name(handle, index, ctypes.byref(number)).decode()
+            module, _, name = path.removeprefix("TOP.").rpartition(".")
+            key = module, name
+            # Fields and elements of a signal are listed besides it; a memory's words have names of their own.
+            if not _SIGNAL.fullmatch(name) or not module or key in inputs:
+                continue
+            candidate = key in registers, module.count("."), module, name
+            chosen[number.value] = max(chosen.get(number.value, candidate), candidate)
+        return Nets(cycles, [self._net(handle, number, module, name, register)
+                             for number, (register, _, module, name) in sorted(chosen.items())])
+
+    def _net(self, handle: int, number: int, module: str, name: str, register: bool) -> Net:
+        toggles, high = ctypes.POINTER(ctypes.c_uint64)(), ctypes.POINTER(ctypes.c_uint64)()
+        changes = ctypes.c_uint64()
+        width = self._lib.systolith_activity_net(handle, number, ctypes.byref(toggles), ctypes.byref(high),
+                                                 ctypes.byref(changes))
+        return Net(module, name, *(np.ctypeslib.as_array(counts, (width,)).astype(np.int64) for counts in (toggles, high)),
+                   changes.value, register)
+
+
+_SIGNAL = re.compile(r"[\w$]+")
+_MODULE = re.compile(r"module \\?([\w.]+) ?\(")
+_INPUT = re.compile(r"  input (?:signed )?(?:\[\d+:0\] )?\\?([^ ;]+) ?;")
+_REGISTER = re.compile(r" +\\?([\w$]+) <= ")
+
+
+def _ports_and_registers(verilog: str) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return the inputs and the registers of the modules, by module and name; Amaranth names a module by its path.
+
+    What only ever takes values at a clock edge is a register, and nothing else is assigned with ``<=``, as Yosys writes
+    Verilog.
+    """
+    inputs, registers = set[tuple[str, str]](), set[tuple[str, str]]()
+    module = ""
+    for line in verilog.splitlines():
+        if found := _MODULE.match(line):
+            module = found[1]
+        elif found := _INPUT.match(line):
+            inputs.add((module, found[1]))
+        elif found := _REGISTER.match(line):
+            registers.add((module, found[1]))
+    return inputs, registers
