@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..sim.energy import DRAM_TYPES, TECHNOLOGIES, OperatingPoint
+from ..sim.rtl.saif import save_saif
 from ..sim.rtl.waves import Waves
 from . import arrays, inspection
 from .bench.commands import bench
@@ -123,11 +124,15 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
 @click.option("--trace", metavar="T.json", type=click.Path(path_type=Path),
               help="File for a trace of every instruction, which Perfetto shows; see docs/simulator.md.")
+@click.option("--activity", metavar="A.json", type=click.Path(path_type=Path),
+              help="File for what the array's cells multiply and, on rtl, the toggles of nets; .saif for the latter "
+              "bit by bit. See docs/simulator.md.")
 @click.option("--waves", metavar="W.fst[,from=CYCLE][,to=CYCLE]", help="File for the signals of device rtl, .fst or "
               ".vcd, with signal lists for GTKWave and Surfer beside it; see docs/simulator.md.")
 def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
                 preset: str | None, settings: tuple[str, ...], batch: int | None, energy: str | None,
-                report: Path | None, stalls: bool, trace: Path | None, waves: str | None) -> None:
+                report: Path | None, stalls: bool, trace: Path | None, activity: Path | None,
+                waves: str | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
     \b
@@ -136,6 +141,7 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
       systolith run model.sysl --input batch.npy --output y.npy --device rtl --report report.json
       systolith run model.tflite --perf --preset edge --set dram_latency=80
       systolith run model.tflite --perf --stalls --trace trace.json
+      systolith run model.tflite --input x.npy --device rtl --activity activity.json
       systolith run model.tflite --input x.npy --device rtl --waves w.fst,from=1000,to=5000
       systolith run model.tflite --perf --energy 16nm,mhz=600,dram=lpddr4
     """
@@ -153,7 +159,8 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     if record and device != "rtl":
         raise UsageError(f"--waves must come with --device rtl, not {'--perf' if perf else device or 'sim'}, "
                          "which has no signals")
-    for path in filter(None, (output, report, trace, record.path if record else None)):
+    _check_activity(activity, "perf" if perf else device or "sim")
+    for path in filter(None, (output, report, trace, activity, record.path if record else None)):
         check_writable(path)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -169,7 +176,7 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
                                    status=status, trace=tracer, views=report is not None)
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
-                         status=status, waves=record) as session:
+                         status=status, activity=activity is not None, waves=record) as session:
                 if output is not None:
                     arrays.check_path(output, [info.name for info in session.outputs])
                 status("running")
@@ -179,6 +186,9 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
                 measured = session.last_report
                 if point is not None:
                     measured = replace(measured, energy=session.energy(point))
+                if activity is not None:
+                    measured = replace(measured, activity=session.activity())
+                    _save_activity(activity, session)
                 if report is not None:
                     measured = replace(measured, views=session.views())
     if output is not None:
@@ -188,11 +198,32 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     show(measured.table())
     if stalls and measured.stalls is not None:
         show(stall_table(measured))
-    for table in measured.energy.tables() if measured.energy else ():
-        show(table)
+    for part in (measured.energy, measured.activity):
+        for table in part.tables() if part else ():
+            show(table)
     at_once = f", up to {measured.batch} at once," if measured.batch > 1 else ""
     how = "counted without data" if perf else f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once}"
     print(f"{how} in {measured.seconds:.3f} s")
+
+
+def _check_activity(path: Path | None, device: str) -> None:
+    if path is None:
+        return
+    if path.suffix not in (".json", ".saif"):
+        raise UsageError(f"name of an activity file must end in .json or .saif, not {path.name!r}")
+    if device not in DEVICES[1:]:
+        raise UsageError(f"--activity must come with --device {' or '.join(DEVICES[1:])}, not {device}, "
+                         "which multiplies nothing in an array")
+    if path.suffix == ".saif" and device != "rtl":
+        raise UsageError(f"--activity with a .saif file must come with --device rtl, not {device}, which has no nets")
+
+
+def _save_activity(path: Path, session: Session) -> None:
+    nets = session.nets()
+    if path.suffix == ".saif" and nets is not None:
+        save_saif(path, nets)
+    else:
+        session.activity().save(path)
 
 
 def _parsed(parse: Callable[[str], T], text: str | None) -> T | None:

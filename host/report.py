@@ -12,6 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ..hw.config import PRESETS, AcceleratorConfig
+from .activity import ActivityReport
 from .energy import EnergyReport
 from .views import Views
 
@@ -67,6 +68,7 @@ class Report:
         layers: the operators in execution order; their cycles sum to `cycles`.
         stalls: the sum of the layers' `stalls`, or None.
         energy: modelled energy, where it was asked for.
+        activity: switching activity, where it was counted.
         config: the options of the configuration.
         views: what pictures need besides, where it was asked for.
     """
@@ -89,6 +91,7 @@ class Report:
     layers: tuple[LayerReport, ...] = ()
     stalls: Mapping[str, int] | None = None
     energy: EnergyReport | None = None
+    activity: ActivityReport | None = None
     config: Mapping[str, int | str] = field(default_factory=dict)
     views: Views | None = None
 

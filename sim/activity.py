@@ -1,6 +1,6 @@
 """Operands of the array's multiplications, counted by what they save in silicon.
 
-What a cell multiplies is known from the data alone: a pass streams W words, and each meets the weight of each cell once.
+What a cell multiplies is known from the data alone: each word of a pass meets the weight of each cell once.
 The counts are those that the `rtl` device takes from the cells' registers, cycle by cycle (`sim/rtl/activity.hpp`).
 """
 

@@ -156,5 +156,6 @@ class Machine:
     def _result(self, steps: Sequence[Step], macs: MacCounts | None) -> MachineResult:
         units = [step.unit for step in steps]
         words = {unit: sum(step.dram_words for step in steps if step.unit == unit) for unit in (Unit.LOAD, Unit.STORE)}
+        read, written = (words[unit] * self.config.word_bytes for unit in (Unit.LOAD, Unit.STORE))
         return MachineResult({unit: units.count(unit) for unit in Unit}, sum(step.pixel_words for step in steps),
-                             words[Unit.LOAD] * self.config.word_bytes, words[Unit.STORE] * self.config.word_bytes, macs)
+                             read, written, macs)

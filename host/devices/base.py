@@ -13,7 +13,9 @@ import numpy.typing as npt
 from ...hw.config import AcceleratorConfig
 from ...hw.csr import Counter
 from ...hw.isa import Unit
+from ...sim.activity import MacCounts
 from ...sim.result import CoreResult
+from ...sim.rtl.activity import Nets
 
 Trace = Mapping[Unit, npt.NDArray[np.int64]]
 """Per unit, the cycle of each of its instructions in program order; int64 [instructions of the unit]."""
@@ -30,6 +32,7 @@ class RunResult:
         counters: the device's counters by name.
         issue: cycle in which each instruction started, or None.
         retire: cycle in which the effects of each instruction were complete, or None.
+        macs: what the array's cells multiplied, int64 [instructions, len(MacEvent)], where the device counts activity.
         note: why the device leaves out what it else would know, one line, or None.
     """
 
@@ -40,6 +43,7 @@ class RunResult:
     issue: Trace | None = None
     retire: Trace | None = None
     note: str | None = None
+    macs: MacCounts | None = None
 
     @classmethod
     def measured(cls, result: CoreResult, config: AcceleratorConfig) -> RunResult:
@@ -48,7 +52,7 @@ class RunResult:
                          for counter in (Counter.DRAM_READ, Counter.DRAM_WRITE))
         issue, retire = ({unit: cycles.astype(np.int64) for unit, cycles in trace.items()}
                          for trace in (result.issue, result.retire))
-        return cls(read, written, result.cycles, result.counters, issue, retire)
+        return cls(read, written, result.cycles, result.counters, issue, retire, macs=result.macs)
 
 
 class Accelerator(ABC):
@@ -76,6 +80,10 @@ class Accelerator(ABC):
         Raises:
             DeviceError: the core stopped with an error; the next run starts afresh.
         """
+
+    def nets(self) -> Nets | None:
+        """Return what the nets did in all runs so far, or None for a device that does not count it."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - most devices hold nothing to give back
         """Give the device back; it may not be used any more."""

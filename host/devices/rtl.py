@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...hw.config import AcceleratorConfig
+from ...sim.rtl.activity import Nets
 from ...sim.rtl.device import CoreError, CoreTimeout, RtlCore
 from ...sim.rtl.signals import save_signal_lists
 from ...sim.rtl.waves import Waves
@@ -20,16 +21,20 @@ class RtlAccelerator(Accelerator):
         dram_bytes: size of its DRAM.
         progress: called with one line before each slow step of the first build.
         waves: what to record; lists of signals for the viewers lie beside it, see `save_signal_lists`.
+        activity: count it; not with waves.
 
     Raises:
         DeviceError: the RTL cannot be compiled, or it is not the core that `config` describes.
     """
 
     def __init__(self, config: AcceleratorConfig, dram_bytes: int,
-                 progress: Callable[[str], None] | None = None, waves: Waves | None = None) -> None:
+                 progress: Callable[[str], None] | None = None, waves: Waves | None = None,
+                 activity: bool = False) -> None:
         super().__init__(config)
+        self._counts_activity = activity
         try:
-            self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress, waves=waves)
+            self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress, waves=waves,
+                                 activity=activity)
             if waves:
                 save_signal_lists(waves, config)
         except RuntimeError as error:
@@ -50,6 +55,9 @@ class RtlAccelerator(Accelerator):
         except (CoreTimeout, RuntimeError) as error:
             raise DeviceError(f"the rtl device failed: {error}") from error
         return RunResult.measured(result, self.config)
+
+    def nets(self) -> Nets | None:
+        return self._core.nets() if self._counts_activity else None
 
     def close(self) -> None:
         self._core.close()

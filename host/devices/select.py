@@ -21,7 +21,8 @@ def check_device(name: str) -> None:
 
 
 def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
-                     progress: Callable[[str], None] | None = None, waves: Waves | None = None) -> Accelerator:
+                     progress: Callable[[str], None] | None = None, waves: Waves | None = None,
+                     activity: bool = False) -> Accelerator:
     """Return the device `name` with `dram_bytes` of DRAM, ready to run.
 
     Args:
@@ -30,6 +31,7 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
         dram_bytes: size of its DRAM, at least.
         progress: called with one line before each slow step.
         waves: what to record; only the device `rtl` has signals.
+        activity: count what the array's cells multiply and, on `rtl`, what the nets do; not with waves.
 
     Raises:
         UsageError: there is no such device.
@@ -38,8 +40,8 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
     # A device is imported when it is asked for: a simulation needs no C++ compiler, and `info` needs no device.
     if name == "sim":
         from .sim import SimAccelerator
-        return SimAccelerator(config, dram_bytes, progress)
+        return SimAccelerator(config, dram_bytes, progress, activity)
     if name == "rtl":
         from .rtl import RtlAccelerator
-        return RtlAccelerator(config, dram_bytes, progress, waves)
+        return RtlAccelerator(config, dram_bytes, progress, waves, activity)
     raise UsageError(f"a program must run on one of {', '.join(DEVICES[1:])}, not {name!r}")

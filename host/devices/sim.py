@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...hw.config import AcceleratorConfig
 from ...hw.isa import INSTR_BYTES, ErrorCode
@@ -27,12 +28,13 @@ class SimAccelerator(Accelerator):
         config: configuration of the core.
         dram_bytes: size of its DRAM.
         progress: called with one line before the cycle model is compiled.
+        activity: count what the array's cells multiply.
     """
 
     def __init__(self, config: AcceleratorConfig, dram_bytes: int,
-                 progress: Callable[[str], None] | None = None) -> None:
+                 progress: Callable[[str], None] | None = None, activity: bool = False) -> None:
         super().__init__(config)
-        self._machine = Machine(config, dram_bytes)
+        self._machine = Machine(config, dram_bytes, count_macs=activity)
         self._timed: OrderedDict[tuple[int, bytes], RunResult] = OrderedDict()
         self._timing: TimingModel | None = None
         self._note: str | None = None
@@ -55,14 +57,15 @@ class SimAccelerator(Accelerator):
             raise DeviceError(f"the simulated core stopped: {error}; compile the model again", int(error.code),
                               program + error.index * INSTR_BYTES) from error
         if self._timing is None:
-            return RunResult(result.dram_bytes_read + count * INSTR_BYTES, result.dram_bytes_written, note=self._note)
+            return RunResult(result.dram_bytes_read + count * INSTR_BYTES, result.dram_bytes_written, note=self._note,
+                             macs=result.macs)
         key = program, code
         if key not in self._timed:
             self._timed[key] = time_program(self._timing, code, self.config, program)
             if len(self._timed) > _CACHED_PROGRAMS:
                 self._timed.popitem(last=False)
         self._timed.move_to_end(key)
-        return self._timed[key]
+        return replace(self._timed[key], macs=result.macs)
 
 
 def time_program(model: TimingModel, code: bytes, config: AcceleratorConfig, address: int = 0) -> RunResult:

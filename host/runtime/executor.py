@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ...sim.rtl.activity import Nets
 from ..devices.base import Accelerator, RunResult
 from ..devices.golden import constants, execute, execute_op
 from ..errors import DeviceError
@@ -61,6 +62,10 @@ class Loader:
             self.close()
             self._executor, self._program = ProgramExecutor(program, self._open(program)), program
         return self._executor
+
+    def nets(self) -> Nets | None:
+        """Return what the nets of the device did since it was opened; see `Accelerator.nets`."""
+        return self._executor.nets() if self._executor else None
 
     def close(self) -> None:
         """Give the device back."""
@@ -141,6 +146,9 @@ class ProgramExecutor:
             else:
                 results.append(self._run_hardware(step, values))
         return {port.name: values[port.name] for port in self._program.outputs}, results
+
+    def nets(self) -> Nets | None:
+        return self._accelerator.nets()
 
     def close(self) -> None:
         self._accelerator.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ...hw.isa import INSTR_BYTES
+from ...sim.activity import MacEvent
 from ...sim.energy import Action, OperatingPoint
+from ...sim.rtl.activity import BlockActivity
+from ..activity import ActivityReport, activity_report
 from ..devices.base import RunResult
 from ..energy import EnergyReport, energy_report, program_actions
 from ..errors import UsageError
@@ -33,6 +36,7 @@ class Measurement:
 
     def restart(self) -> None:
         """Forget all samples."""
+        self._macs = np.zeros((len(self._program.layers), len(MacEvent)), np.int64)
         self._cycles: np.ndarray | None = np.zeros((len(self._program.layers), len(Cause)), np.int64)
         self._counters: Counter[str] = Counter()
         self._moved = np.zeros(len(self._program.layers), np.int64)
@@ -56,6 +60,9 @@ class Measurement:
             self._read += result.dram_bytes_read
             self._written += result.dram_bytes_written
             self._note = self._note or result.note
+        for (_, layers), result in zip(hardware_code(program), results, strict=True):
+            if result.macs is not None:
+                np.add.at(self._macs, [self._index[program.layers[layer].name] for layer in layers], result.macs)
         if any(result.retire is None for result in results):
             self._cycles = None
         if self._cycles is None:
@@ -98,6 +105,12 @@ class Measurement:
     def views(self) -> Views | None:
         """Return what pictures of the first run of each program need, or None where no cycle was counted."""
         return None if self._cycles is None else views_of(self._first, self._index)
+
+    def activity(self, device: str, blocks: Mapping[str, BlockActivity] | None) -> ActivityReport:
+        """Return what the array's cells did for all samples added, at least one, on a device that counted it."""
+        cycles = None if self._cycles is None else self._cycles.sum(axis=1)
+        names = [layer.name for layer in self._program.layers]
+        return activity_report(device, names, self._macs, cycles, self._samples, self._program.config, blocks)
 
     def energy(self, point: OperatingPoint) -> EnergyReport:
         """Return the energy of all samples added, at least one.

@@ -12,7 +12,9 @@ import numpy as np
 
 from ...hw.config import AcceleratorConfig
 from ...sim.energy import OperatingPoint
+from ...sim.rtl.activity import Nets, block_activity
 from ...sim.rtl.waves import Waves
+from ..activity import ActivityReport
 from ..compiler import compile_graph
 from ..devices.select import DEVICES, GOLDEN, check_device, open_accelerator
 from ..energy import EnergyReport
@@ -47,6 +49,8 @@ class Session:
         settings: `KEY=VALUE` changes of it.
         batch: samples that run at once at most; None for as many as pay. See `batching`, and `Report.batch`.
         status: called with one line before each slow step, such as compiling the RTL.
+        activity: count what the array's cells multiply, in sim and rtl, and what the nets do, in rtl; not with waves.
+            Samples run one by one.
         waves: file to which the device rtl records its signals until the session is closed; samples run one by one.
 
     Raises:
@@ -56,15 +60,21 @@ class Session:
     def __init__(self, network: str | Path | Graph | Program, device: str = "sim", *,
                  config: AcceleratorConfig | None = None, preset: str | None = None, settings: Sequence[str] = (),
                  batch: int | None = None, status: Callable[[str], None] | None = None,
-                 waves: Waves | None = None) -> None:
+                 activity: bool = False, waves: Waves | None = None) -> None:
         check_device(device)
         if batch is not None and batch < 1:
             raise UsageError(f"batch must be at least 1, not {batch}")
         if waves:
             if device != "rtl":
                 raise UsageError(f"waves must come from device rtl, not {device}, which has no signals")
+            if activity:
+                raise UsageError("waves must be recorded by a session that does not count activity; use two")
+        if activity and device == GOLDEN:
+            raise UsageError(f"activity must come from {' or '.join(DEVICES[1:])}, not {GOLDEN}, which has no array")
+        if waves or activity:
             if batch not in (None, 1):
-                raise UsageError(f"batch must be 1 with waves, which one program fills, not {batch}")
+                what = "waves" if waves else "activity"
+                raise UsageError(f"batch must be 1 with {what}, which is that of one program, not {batch}")
             batch = 1
         if config is not None and (preset is not None or settings):
             raise UsageError("config must come alone, not with preset or settings; put the changes into config")
@@ -73,6 +83,7 @@ class Session:
         self.device = device
         self.last_report = None
         self._closed = False
+        self._counts_activity = activity
         self._measurement: Measurement | None = None
         self._loader: Loader | None = None
         self._executors: Callable[[int], Iterable[Executor]]
@@ -90,7 +101,8 @@ class Session:
         self._measurement = Measurement(program)
         self.inputs, self.outputs = (tuple(TensorInfo(p.name, p.shape, p.dtype, p.scale, p.zero_point) for p in ports)
                                      for ports in (program.inputs, program.outputs))
-        self._loader = Loader(lambda each: open_accelerator(device, self.config, each.dram_bytes, status, waves))
+        self._loader = Loader(lambda each: open_accelerator(device, self.config, each.dram_bytes, status, waves,
+                                                            activity))
         self._loader.load(program)
         self._executors = Batches(program, self.config, self._loader, batch).executors
 
@@ -165,6 +177,21 @@ class Session:
         if self._measurement is None:
             raise UsageError(f"device must count cycles for their energy, unlike {self.device!r}; use sim or rtl")
         return self._measurement.energy(point)
+
+    def activity(self) -> ActivityReport:
+        """Return the activity of the last `run`; that of nets is of all runs.
+
+        Raises:
+            UsageError: nothing has run yet, or the session does not count it.
+        """
+        if not self._counts_activity or self._measurement is None or self.last_report is None:
+            raise UsageError("session must have run with activity=True to know its activity")
+        nets = self.nets()
+        return self._measurement.activity(self.device, block_activity(nets) if nets else None)
+
+    def nets(self) -> Nets | None:
+        """Return what each net did in all runs, or None where there are no nets or they are not counted."""
+        return self._loader.nets() if self._loader else None
 
     def views(self) -> Views | None:
         """Return what pictures of the last `run` need besides its report, or None where no cycle was counted."""

@@ -2,7 +2,7 @@
 
 import ctypes
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from ...hw.array import MAX_LINES
 from ...hw.config import AcceleratorConfig
 from ...hw.scratchpad import ACT_READ_LATENCY
 from ..activity import MacCounts, MacEvent
-from .build import core_verilog
+from .build import TOP, core_verilog
 
 __all__ = ["BLOCKS", "ActivityCounts", "BlockActivity", "Net", "Nets", "block_activity"]
 
@@ -34,7 +34,7 @@ class Net:
     """A signal of the core, by module path and name; bits from the most significant down.
 
     ``toggles``: how often each bit changed, int64 [bits]. ``high``: cycles in which each bit is 1, int64 [bits].
-    ``changes``: cycles in which any bit changed. ``register``: whether it is one, and takes its value at the clock edge.
+    ``changes``: cycles in which any bit changed. ``register``: whether it is one, which changes at the clock edge.
     """
 
     module: str
@@ -47,7 +47,10 @@ class Net:
 
 @dataclass(frozen=True)
 class Nets:
-    """The signals that were counted, each once, in the module that drives it; ``cycles``: of all runs."""
+    """The signals that were counted, without the clock, each once, in the module that drives it.
+
+    Inputs of the core are in the module ``core``. ``cycles``: of all runs.
+    """
 
     cycles: int
     nets: list[Net]
@@ -131,49 +134,57 @@ class ActivityCounts:
     def nets(self, handle: int) -> Nets:
         """Return what the nets did in all runs."""
         cycles = self._lib.systolith_activity_cycles(handle)
-        inputs, registers = _ports_and_registers(core_verilog(self._config))
-        chosen: dict[int, tuple[bool, int, str, str]] = {}  # by number of the net, whose it is
+        modules = _modules(core_verilog(self._config))
+        # By number of the net, whose it is: of a port of the core or a register, else of the innermost module.
+        chosen: dict[int, tuple[bool, int, str, str]] = {}
         for index in range(self._lib.systolith_activity_names(handle)):
             number = ctypes.c_uint32()
             path = self._lib.systolith_activity_name(handle, index, ctypes.byref(number)).decode()
             module, _, name = path.removeprefix("TOP.").rpartition(".")
-            key = module, name
             # Fields and elements of a signal are listed besides it; a memory's words have names of their own.
-            if not _SIGNAL.fullmatch(name) or not module or key in inputs:
+            if module not in modules or not _SIGNAL.fullmatch(name) or (module, name) == _CLOCK:
                 continue
-            candidate = key in registers, module.count("."), module, name
+            port = module == TOP and name in modules[TOP].inputs
+            if name in modules[module].inputs and not port:
+                continue
+            candidate = port or name in modules[module].registers, module.count("."), module, name
             chosen[number.value] = max(chosen.get(number.value, candidate), candidate)
-        return Nets(cycles, [self._net(handle, number, module, name, register)
-                             for number, (register, _, module, name) in sorted(chosen.items())])
+        return Nets(cycles, [self._net(handle, number, module, name, name in modules[module].registers)
+                             for number, (_, _, module, name) in sorted(chosen.items())])
 
     def _net(self, handle: int, number: int, module: str, name: str, register: bool) -> Net:
         toggles, high = ctypes.POINTER(ctypes.c_uint64)(), ctypes.POINTER(ctypes.c_uint64)()
         changes = ctypes.c_uint64()
         width = self._lib.systolith_activity_net(handle, number, ctypes.byref(toggles), ctypes.byref(high),
                                                  ctypes.byref(changes))
-        return Net(module, name, *(np.ctypeslib.as_array(counts, (width,)).astype(np.int64) for counts in (toggles, high)),
-                   changes.value, register)
+        of_toggles, of_high = (np.ctypeslib.as_array(counts, (width,)).astype(np.int64) for counts in (toggles, high))
+        return Net(module, name, of_toggles, of_high, changes.value, register)
 
 
+_CLOCK = (TOP, "clk")  # it was low whenever the nets were looked at
 _SIGNAL = re.compile(r"[\w$]+")
 _MODULE = re.compile(r"module \\?([\w.]+) ?\(")
 _INPUT = re.compile(r"  input (?:signed )?(?:\[\d+:0\] )?\\?([^ ;]+) ?;")
 _REGISTER = re.compile(r" +\\?([\w$]+) <= ")
 
 
-def _ports_and_registers(verilog: str) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
-    """Return the inputs and the registers of the modules, by module and name; Amaranth names a module by its path.
+@dataclass
+class _Module:
+    """Names of signals of a module; a register is what is assigned with ``<=``, as Yosys writes Verilog."""
 
-    What only ever takes values at a clock edge is a register, and nothing else is assigned with ``<=``, as Yosys writes
-    Verilog.
-    """
-    inputs, registers = set[tuple[str, str]](), set[tuple[str, str]]()
-    module = ""
+    inputs: set[str] = field(default_factory=set)
+    registers: set[str] = field(default_factory=set)
+
+
+def _modules(verilog: str) -> dict[str, _Module]:
+    """Return the modules by name, which Amaranth makes of their path."""
+    modules: dict[str, _Module] = {}
+    module = _Module()
     for line in verilog.splitlines():
         if found := _MODULE.match(line):
-            module = found[1]
+            module = modules[found[1]] = _Module()
         elif found := _INPUT.match(line):
-            inputs.add((module, found[1]))
+            module.inputs.add(found[1])
         elif found := _REGISTER.match(line):
-            registers.add((module, found[1]))
-    return inputs, registers
+            module.registers.add(found[1])
+    return modules

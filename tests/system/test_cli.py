@@ -158,6 +158,18 @@ def test_trace_ends_with_the_last_cycle_of_the_last_sample(tmp_path: Path, image
     assert end == json.loads((tmp_path / "r.json").read_text())["counters"]["CYCLES"]
 
 
+@pytest.mark.rtl
+def test_activity_is_in_its_file_and_in_the_report(capsys: pytest.CaptureFixture[str], tmp_path: Path,
+                                                   images: Path) -> None:
+    arguments = ("run", MODEL, "--input", images, "--preset", "tiny")
+    assert status(*arguments, "--activity", tmp_path / "a.json", "--report", tmp_path / "r.json") == 0
+    assert "multiplications of the array's cells" in capsys.readouterr().out
+    activity = json.loads((tmp_path / "a.json").read_text())
+    assert activity == json.loads((tmp_path / "r.json").read_text())["activity"]
+    assert status(*arguments, "--device", "rtl", "--activity", tmp_path / "a.saif") == 0
+    assert "(INSTANCE array" in (tmp_path / "a.saif").read_text()
+
+
 def test_perf_without_a_compiler_says_what_to_install(
         tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYSTOLITH_CACHE", str(tmp_path))
@@ -235,6 +247,13 @@ def test_reader_that_has_gone_sees_no_message(program: Path) -> None:
     (("run", MODEL, "--input", "{x}", "--device", "rtl", "--waves", "{tmp}/none/w.fst"), "create it"),
     (("run", MODEL, "--input", "{x}", "--device", "rtl", "--waves", "{tmp}/w.fst", "--batch", "2"),
      "batch must be 1 with waves"),
+    (("run", MODEL, "--input", "{x}", "--activity", "{tmp}/a.csv"), "must end in .json or .saif, not 'a.csv'"),
+    (("run", MODEL, "--input", "{x}", "--activity", "{tmp}/a.saif"), "must come with --device rtl, not sim"),
+    (("run", MODEL, "--input", "{x}", "--activity", "{tmp}/none/a.json"), "create it"),
+    (("run", MODEL, "--perf", "--activity", "{tmp}/a.json"), "--activity must come with --device sim or rtl, not perf"),
+    (("run", MODEL, "--input", "{x}", "--device", "golden", "--activity", "{tmp}/a.json"), "not golden"),
+    (("run", MODEL, "--input", "{x}", "--device", "rtl", "--activity", "{tmp}/a.json", "--waves", "{tmp}/w.fst"),
+     "a session that does not count activity"),
     (("run", MODEL, "--perf", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
     (("run", MODEL, "--input", "{x}", "--fast"), "No such option"),
     (("compile", MODEL), "Missing option"),
