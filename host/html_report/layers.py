@@ -37,7 +37,7 @@ def roofline(source: Source) -> figure:
     ridge = peak / bandwidth
     low, high = min(*xs, ridge) / 2.2, max(*xs, ridge) * 2.2
     plot = theme.chart(430, x="operational intensity, MACs per byte of DRAM traffic", y="MACs per cycle",
-                       x_axis_type="log", y_axis_type="log", x_range=Range1d(low, high),
+                       zoom="box_zoom", x_axis_type="log", y_axis_type="log", x_range=Range1d(low, high),
                        y_range=Range1d(min(*ys, low * bandwidth) / 1.5, peak * 1.9))
     plot.xgrid.grid_line_color = theme.GRID
     plot.xaxis.formatter = plot.yaxis.formatter = theme.thousands()

@@ -42,11 +42,11 @@ def layer_colour(index: int, light: bool = False) -> str:
     return "#" + "".join(f"{(int(colour[at:at + 2], 16) + 2 * 255) // 3:02x}" for at in (1, 3, 5))
 
 
-def chart(height: int, *, x: str = "", y: str = "", tools: str = "box_zoom,pan,reset,save", **options: Any) -> figure:
-    """Return an empty chart as wide as the page; `x` and `y` are titles of the axes."""
-    plot = figure(height=height, sizing_mode="stretch_width", tools=tools, toolbar_location="right",
-                  background_fill_color=None, border_fill_color=None, outline_line_color=None, min_border_left=MARGIN,
-                  min_border_right=8, min_border_top=4, min_border_bottom=6, **options)
+def chart(height: int, *, x: str = "", y: str = "", zoom: str = "xbox_zoom", **options: Any) -> figure:
+    """Return an empty chart as wide as the page; `x` and `y` are titles of the axes, `zoom` is what dragging does."""
+    plot = figure(height=height, sizing_mode="stretch_width", tools=f"{zoom},pan,reset,save", active_drag=zoom,
+                  toolbar_location="right", background_fill_color=None, border_fill_color=None, outline_line_color=None,
+                  min_border_left=MARGIN, min_border_right=8, min_border_top=4, min_border_bottom=6, **options)
     plot.toolbar.autohide = True
     plot.toolbar.logo = None
     for axis, title in ((plot.xaxis, x), (plot.yaxis, y)):

@@ -117,6 +117,20 @@ def test_the_pointer_shows_the_layer(browser: Chrome) -> None:
         lambda: (text := browser.execute_script(TEXT)) and "total cycles" in text and text, "text at the pointer")
 
 
+def test_dragging_zooms_all_charts_over_time(browser: Chrome) -> None:
+    chart = browser.find_element("css selector", "#timeline")
+    before = [np.asarray(picture(browser, "#timeline"))[at:at + 100] for at in (60, 640)]
+    # Along the chart of the causes, which is the first but for the strip of layers.
+    ActionChains(browser).move_to_element_with_offset(chart, -100, 120 - chart.size["height"] // 2).click_and_hold(
+        ).move_by_offset(200, 0).release().perform()
+
+    def changed() -> bool:
+        after = [np.asarray(picture(browser, "#timeline"))[at:at + 100] for at in (60, 640)]
+        return all((a != b).mean() > 0.02 for a, b in zip(after, before, strict=True))
+
+    assert wait_for(changed, "zoomed charts")
+
+
 def test_the_table_is_sorted_by_a_click(browser: Chrome, report: Path) -> None:
     values = json.loads(report.read_text())
     head = browser.find_element("css selector", "#layers th:nth-child(6)")
