@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `systolith bench networks | accuracy | speed | depthwise`."""
+"""Command line of the benchmarks: `systolith bench networks | accuracy | speed | simulators | depthwise`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ...hw.config import PRESETS
 from ..console import check_writable, config_options, show
@@ -17,7 +17,7 @@ from ..frontends import read_model
 from ..graph import Graph
 from ..report import Report
 from ..runtime.network import configuration
-from . import accuracy, depthwise, networks, speed, suite
+from . import accuracy, depthwise, networks, simulators, speed, suite
 
 
 @click.group("bench", no_args_is_help=False)
@@ -30,6 +30,7 @@ def bench() -> None:
       systolith bench networks --networks ic_resnet8 --layers
       systolith bench accuracy --networks digits,kws_dscnn --presets tiny,edge
       systolith bench speed
+      systolith bench simulators
       systolith bench depthwise --rows 8
     """
 
@@ -152,6 +153,41 @@ def speed_command(preset: str | None, settings: tuple[str, ...], seconds: float)
     with _status() as status:
         rows = list(speed.compare(config, seconds, status))
     show(speed.table(rows))
+
+
+@bench.command("simulators")
+@click.argument("files", metavar="[MODEL|TOPOLOGY ...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--layers", "most", metavar="N", type=click.IntRange(1), help="Only the first N layers of each file.")
+@click.option("--all", "everything", is_flag=True, help="Without a file: all of ResNet-18, which takes SCALE-Sim ten "
+              "minutes or more and gigabytes of memory.")
+@config_options
+def simulators_command(files: tuple[Path, ...], most: int | None, everything: bool, preset: str | None,
+                       settings: tuple[str, ...]) -> None:
+    """Compare SCALE-Sim with the cycle model on the same layers: cycles, utilisation and CPU time.
+
+    Of a model the convolutions and dense layers; of a topology all layers; without a file three layers of ResNet-18.
+    Both have the same array, memories and bandwidth, and begin each layer with empty buffers. SCALE-Sim takes about a
+    minute for 100 million MACs. Needs `pip install 'systolith[peers]'`. See docs/benchmarks.md.
+
+    \b
+    Examples:
+      systolith bench simulators
+      systolith bench simulators model.tflite --layers 4
+      systolith bench simulators topology.csv --scalesim-config scale.cfg
+    """
+    if everything and files:
+        raise UsageError("--all must come without files, of which all layers run unless --layers says otherwise")
+    config = configuration(preset, settings)
+    layers = simulators.choose(files, everything, most)
+    rows: list[simulators.Measured] = []
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("loading", total=sum(layer.macs for layer in layers))
+        for row in simulators.compare(layers, config, lambda line: bar.update(task, description=line)):
+            rows.append(row)
+            bar.advance(task, row.macs)
+    show(simulators.table(rows, config))
 
 
 @bench.command("depthwise")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..graph import Graph, Op, QuantParams, Tensor
 from ..verify import verify
-from .scalesim_topology import Layer, read_topology
+from .scalesim_topology import DEPTHWISE, Layer, read_topology
 
 _SEED = 0
 _SCALE = 1 / 128
@@ -41,6 +42,35 @@ def graph_of(name: str, layers: Iterable[Layer]) -> Graph:
     graph = Graph(name, tensors, tuple(ops.values()), tuple(op.inputs[0] for op in ops.values()), tuple(ops))
     verify(graph)
     return graph
+
+
+def layers_of(graph: Graph) -> list[Layer]:
+    """Return the convolutions and dense layers of a graph as SCALE-Sim describes them.
+
+    Each image is as large as the windows need, padding included, with the stride in y also in x: outputs and MACs are
+    those of the graph. What SCALE-Sim does not know is left out: grouped and transposed convolutions, products of two
+    activations, and all that has no weights.
+    """
+    return [layer for op in graph.ops if (layer := _layer(graph, op)) is not None]
+
+
+def _layer(graph: Graph, op: Op) -> Layer | None:
+    # What a file separates, and what the name says there, must not be in it by chance.
+    name = re.sub(r"[\s,\"]+", "_", op.name).replace(DEPTHWISE, DEPTHWISE.lower())
+    if op.kind == "FULLY_CONNECTED":
+        outputs, inputs = graph.tensors[op.inputs[1]].shape
+        return Layer.product(name, graph.result(op).size // outputs, outputs, inputs)
+    if op.kind not in ("CONV_2D", "DEPTHWISE_CONV_2D") or op.attrs.get("groups", 1) > 1:
+        return None
+    _, height, width, outputs = graph.result(op).shape
+    channels = graph.operands(op)[0].shape[3]
+    kernel_height, kernel_width = graph.tensors[op.inputs[1]].shape[1:3]
+    stride = op.attrs["stride"][0]
+    image = ((height - 1) * stride + kernel_height, (width - 1) * stride + kernel_width)
+    kernel = (kernel_height, kernel_width)
+    if op.kind == "DEPTHWISE_CONV_2D":
+        return Layer(f"{DEPTHWISE}_{name}", image, kernel, channels, outputs // channels, (stride, stride))
+    return Layer(name, image, kernel, channels, outputs, (stride, stride))
 
 
 def _unused(name: str, taken: dict[str, Tensor]) -> str:

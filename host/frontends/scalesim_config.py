@@ -70,6 +70,48 @@ def read_scalesim_config(path: Path) -> ScaleSimConfig:
     return ScaleSimConfig(tuple(f"{name}={value}" for name, value in settings.items()), tuple(notes))
 
 
+def write_scalesim_config(config: AcceleratorConfig, path: Path) -> None:
+    """Write a configuration for SCALE-Sim 3 with the array, memories and bandwidth of `config`.
+
+    The activation buffer is half for inputs and half for outputs. The bandwidth is that of each operand, because
+    SCALE-Sim knows no other.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    half, bandwidth = max(1, config.act_kib // 2), int(config.memory_bandwidth)
+    path.write_text(f"""[general]
+run_name = run
+[architecture_presets]
+ArrayHeight = {config.rows}
+ArrayWidth = {config.cols}
+IfmapSramSzkB = {half}
+FilterSramSzkB = {config.wgt_kib}
+OfmapSramSzkB = {half}
+IfmapOffset = 0
+FilterOffset = 10000000
+OfmapOffset = 20000000
+Dataflow = ws
+Bandwidth = {bandwidth}
+ReadRequestBuffer = 64
+WriteRequestBuffer = 64
+[layout]
+IfmapCustomLayout = False
+FilterCustomLayout = False
+IfmapSRAMBankBandwidth = {bandwidth}
+IfmapSRAMBankNum = 1
+IfmapSRAMBankPort = 2
+FilterSRAMBankBandwidth = {bandwidth}
+FilterSRAMBankNum = 1
+FilterSRAMBankPort = 2
+[sparsity]
+SparsitySupport = False
+[run_presets]
+InterfaceBandwidth = USER
+UseRamulatorTrace = False
+""", "utf-8")
+
+
 def _fitting(option: str, kib: int) -> int:
     """Return the size of a buffer, a power of two, that is closest from below, or the largest."""
     return min(1 << (kib.bit_length() - 1), _RULES[option].high)
