@@ -21,9 +21,12 @@ from ..hw import (
     csr,
     dma,
     fetch,
+    hosted,
+    interconnect,
     isa,
     issue,
     lines,
+    memory,
     requant,
     scratchpad,
     vector,
@@ -38,7 +41,8 @@ __all__ = ["FOLDER", "documents", "main", "refresh", "tables"]
 
 FOLDER = Path(__file__).parents[1] / "docs"
 # Modules with constants of timing, and how the names of those end; the comment above a constant is its description.
-_TIMED = (csr, fetch, issue, dma, axi, scratchpad, window, lines, compute, accumulator, vector, requant)
+_TIMED = (csr, fetch, issue, dma, axi, scratchpad, window, lines, compute, accumulator, vector, requant,
+          interconnect, memory, hosted)
 _LATENCY_ENDINGS = ("_LATENCY", "_PERIOD", "_PASS", "_TO_WRITE")
 _UNCOMMENTED = {"PARAM_READ_LATENCY": "Cycles from a parameter address to its data."}
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[a-z_]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
