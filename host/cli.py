@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..sim.energy import DRAM_TYPES, TECHNOLOGIES, OperatingPoint
+from ..sim.energy import DRAM_TYPES, LEVELS, TECHNOLOGIES, OperatingPoint, operating_points
 from ..sim.rtl.saif import save_saif
 from ..sim.rtl.waves import Waves
 from . import arrays, inspection
@@ -26,6 +26,8 @@ from .compiler import compile_graph
 from .console import check_writable, config_options, show
 from .devices.select import DEVICES, GOLDEN
 from .disasm import disassemble
+from .dvfs import at_points, points_table
+from .energy import clocked
 from .errors import SystolithError, UsageError
 from .explore.commands import explore_command
 from .graph import Graph
@@ -118,8 +120,9 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @config_options
 @click.option("--batch", metavar="N", type=click.IntRange(1),
               help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
-@click.option("--energy", metavar="NODE[,KEY=VALUE]", help=f"Model the energy at {', '.join(TECHNOLOGIES)}; keys are "
-              f"volts, mhz and dram ({', '.join(DRAM_TYPES)}). See docs/energy.md.")
+@click.option("--energy", metavar="TECHNOLOGY[,KEY=VALUE]", help=f"Model the energy at {', '.join(TECHNOLOGIES)}; keys "
+              f"are point ({', '.join(LEVELS)}) or volts, mhz and dram ({', '.join(DRAM_TYPES)}). See docs/energy.md.")
+@click.option("--dvfs", is_flag=True, help="With --perf and --energy: also compare all operating points.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
 @click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
 @click.option("--trace", metavar="T.json", type=click.Path(path_type=Path),
@@ -131,7 +134,7 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
               ".vcd, with signal lists for GTKWave and Surfer beside it; see docs/simulator.md.")
 def run_command(network: Path, source: Path | None, output: Path | None, device: str | None, perf: bool,
                 preset: str | None, settings: tuple[str, ...], batch: int | None, energy: str | None,
-                report: Path | None, stalls: bool, trace: Path | None, activity: Path | None,
+                dvfs: bool, report: Path | None, stalls: bool, trace: Path | None, activity: Path | None,
                 waves: str | None) -> None:
     """Run MODEL or PROGRAM on the samples in a NumPy file.
 
@@ -144,11 +147,14 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
       systolith run model.tflite --input x.npy --device rtl --activity activity.json
       systolith run model.tflite --input x.npy --device rtl --waves w.fst,from=1000,to=5000
       systolith run model.tflite --perf --energy 16nm,mhz=600,dram=lpddr4
+      systolith run model.tflite --perf --energy 16nm --dvfs
     """
     point = _parsed(OperatingPoint.parse, energy)
     record = _parsed(Waves.parse, waves)
     if perf and (source or output or device):
         raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
+    if dvfs and not (perf and point):
+        raise UsageError("--dvfs must come with --perf and --energy TECHNOLOGY, because each point has its own cycles")
     for option, given in (("--stalls", stalls), ("--trace", trace), ("--energy", energy)):
         if device == GOLDEN and given:
             raise UsageError(f"{option} must come with --device {' or '.join(DEVICES[1:])}, not {GOLDEN}, "
@@ -174,11 +180,17 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
         if perf:
             measured = performance(network, preset=preset, settings=settings, batch=batch or 1, point=point,
                                    status=status, trace=tracer, views=report is not None)
+            if dvfs and point:
+                points = operating_points(point.technology, point.dram)
+                measured = replace(measured, operating_points=at_points(
+                    network, points, preset=preset, settings=settings, batch=batch or 1, status=status))
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
                          status=status, activity=activity is not None, waves=record) as session:
                 if output is not None:
                     arrays.check_path(output, [info.name for info in session.outputs])
+                if point is not None:
+                    clocked(point, session.config)  # or the reason why not, before the run
                 status("running")
                 results = session.run(
                     inputs, progress=lambda done, total: bar.update(task, completed=done, total=total), trace=tracer)
@@ -201,6 +213,8 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     for part in (measured.energy, measured.activity):
         for table in part.tables() if part else ():
             show(table)
+    if measured.operating_points:
+        show(points_table(measured.operating_points))
     at_once = f", up to {measured.batch} at once," if measured.batch > 1 else ""
     how = "counted without data" if perf else f"{measured.samples} sample{'s' if measured.samples > 1 else ''}{at_once}"
     print(f"{how} in {measured.seconds:.3f} s")

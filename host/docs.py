@@ -33,7 +33,7 @@ from ..hw import (
     window,
 )
 from ..hw.config import PRESETS, AcceleratorConfig
-from ..sim.energy import DRAM_TYPES, TECHNOLOGIES
+from ..sim.energy import DRAM_TYPES, LEVELS, TECHNOLOGIES, operating_points
 from .isadoc import isa_tables, markdown_table
 from .report import config_hash
 
@@ -52,7 +52,7 @@ def tables() -> dict[str, str]:
     """Return every generated table, Markdown by name."""
     return {**isa_tables(), "options": _options(), "presets": _presets(), "latencies": _latencies(),
             "shape_latencies": _shape_latencies(), "limits": _limits(),
-            "technologies": _technologies(), "dram_types": _dram_types()}
+            "technologies": _technologies(), "operating_points": _operating_points(), "dram_types": _dram_types()}
 
 
 def refresh(text: str) -> str:
@@ -156,9 +156,23 @@ def _limits() -> str:
 
 
 def _technologies() -> str:
-    return markdown_table(("technology", "volts", "MHz", "a2, a1, a0", "energy on chip", "leakage and area"), (
-        (name, f"{node.volts:g}", f"{node.mhz:g}", ", ".join(f"{value:g}" for value in node.factor),
-         f"{node.scale:.3f}", "yes" if node.static else "no") for name, node in TECHNOLOGIES.items()))
+    def pj(joules: float) -> str:
+        return f"{joules * 1e12:.3g}"
+
+    return markdown_table(
+        ("technology", "volts", "MHz", "int8 product", "int32 addition", "requantisation", "8 KiB", "1 MiB",
+         "register, fJ", "leakage and area", "energies are"), (
+            (f"`{name}`", f"{node.volts:g}", f"{node.mhz:g}", pj(node.costs.product), pj(node.costs.addition),
+             pj(node.costs.requantisation), pj(node.costs.access(64, 8 << 10)), pj(node.costs.access(64, 1 << 20)),
+             f"{node.costs.register_clock * 1e15:.3g}", "yes" if node.static else "no", node.basis)
+            for name, node in TECHNOLOGIES.items()))
+
+
+def _operating_points() -> str:
+    return markdown_table(("technology", *(f"`{name}`" for name in LEVELS)), (
+        (f"`{node.name}`", *(f"{point.volts:g} V, {point.mhz:g} MHz, {point.scale:.2f}" if point else ""
+                             for point in map(operating_points(node).get, LEVELS)))
+        for node in TECHNOLOGIES.values()))
 
 
 def _dram_types() -> str:

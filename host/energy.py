@@ -13,6 +13,7 @@ from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES
 from ..sim.decode import decode_instruction
 from ..sim.energy import Action, Component, OperatingPoint, actions_of, energy_of, leakage_watts, sram_area_mm2
+from .errors import UsageError
 from .profile import hardware_code
 from .program import Program
 
@@ -33,7 +34,8 @@ class EnergyReport:
 
     Attributes:
         technology: name of the node.
-        volts, mhz: supply and clock, assumed.
+        basis: where its energies per action come from.
+        volts, mhz: supply and clock.
         dram: type of the DRAM.
         joules: energy; the layers sum to it, and so do the components.
         seconds: cycles at that clock.
@@ -48,6 +50,7 @@ class EnergyReport:
     """
 
     technology: str
+    basis: str
     volts: float
     mhz: float
     dram: str
@@ -67,7 +70,7 @@ class EnergyReport:
         title = f"energy per sample at {self.technology}, {self.volts:g} V, {self.mhz:g} MHz, {self.dram} (a model)"
         # Components of no layer are left out.
         names = [name for name, joules in self.components.items() if joules]
-        table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE, pad_edge=False)
+        table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
         table.add_column("layer, uJ", overflow="fold")
         for name in ("total", *names):
             table.add_column(name, justify="right")
@@ -78,6 +81,7 @@ class EnergyReport:
         table.add_row("total", _micro(self.joules), *(_micro(self.components[name]) for name in names))
         table.add_row("share", "", *(f"{self.components[name] / self.joules:.1%}" for name in names))
         summary = Table(box=None, show_header=False, pad_edge=False)
+        summary.add_row("energy per action", self.basis)
         summary.add_row("power", f"{self.watts * 1e3:,.1f} mW")
         summary.add_row("energy-delay product", f"{self.energy_delay * 1e9:,.3g} uJ ms")
         summary.add_row("efficiency", f"{self.gops_per_watt:,.1f} GOPS/W")
@@ -86,6 +90,18 @@ class EnergyReport:
         if self.sram_mm2 is not None:
             summary.add_row("memories", f"{self.sram_mm2:,.2f} mm2")
         return [table, summary]
+
+
+def clocked(point: OperatingPoint, config: AcceleratorConfig) -> OperatingPoint:
+    """Return `point` with the one clock that it and `config` have.
+
+    Raises:
+        UsageError: they have different ones, or the clock is too fast.
+    """
+    try:
+        return point.at_clock(config.clock_mhz)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def program_actions(program: Program) -> np.ndarray:
@@ -100,7 +116,11 @@ def program_actions(program: Program) -> np.ndarray:
 
 def energy_report(names: Sequence[str], actions: np.ndarray, samples: int, macs: int, config: AcceleratorConfig,
                   point: OperatingPoint) -> EnergyReport:
-    """Return the energy of `actions`, int64 [layers, len(Action)], of all `samples`; `macs` are useful, per sample."""
+    """Return the energy of `actions`, int64 [layers, len(Action)], of all `samples`; `macs` are useful, per sample.
+
+    `point` must have a clock, see `clocked`.
+    """
+    assert point.mhz is not None, "a clock"
     per_layer = [{component: joules / samples for component, joules in energy_of(counts, config, point).items()}
                  for counts in actions]
     layers = tuple(LayerEnergy(name, sum(parts.values()), _named(parts), _counts(counts))
@@ -110,8 +130,9 @@ def energy_report(names: Sequence[str], actions: np.ndarray, samples: int, macs:
     joules = sum(components.values())
     seconds = int(total[Action.CYCLE]) / samples * point.seconds
     return EnergyReport(
-        technology=point.technology.name, volts=point.volts, mhz=point.mhz, dram=point.dram, joules=joules,
-        seconds=seconds, watts=joules / seconds if seconds else 0.0, energy_delay=joules * seconds,
+        technology=point.technology.name, basis=point.technology.basis, volts=point.volts, mhz=point.mhz,
+        dram=point.dram, joules=joules, seconds=seconds, watts=joules / seconds if seconds else 0.0,
+        energy_delay=joules * seconds,
         gops_per_watt=2e-9 * macs / joules if joules else 0.0, leakage_watts=leakage_watts(config, point),
         sram_mm2=sram_area_mm2(config, point.technology), components=_named(components), actions=_counts(total),
         layers=layers)

@@ -68,6 +68,7 @@ class Report:
         layers: the operators in execution order; their cycles sum to `cycles`.
         stalls: the sum of the layers' `stalls`, or None.
         energy: modelled energy, where it was asked for.
+        operating_points: the same at every operating point of the technology, by name, where that was asked for.
         activity: switching activity, where it was counted.
         config: the options of the configuration.
         views: what pictures need besides, where it was asked for.
@@ -91,6 +92,7 @@ class Report:
     layers: tuple[LayerReport, ...] = ()
     stalls: Mapping[str, int] | None = None
     energy: EnergyReport | None = None
+    operating_points: Mapping[str, EnergyReport] | None = None
     activity: ActivityReport | None = None
     config: Mapping[str, int | str] = field(default_factory=dict)
     views: Views | None = None

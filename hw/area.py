@@ -6,7 +6,7 @@ from .array import older_lines
 from .config import AcceleratorConfig
 from .isa import TABLE_ENTRIES
 
-__all__ = ["PARTS", "Area", "Part", "area", "block_rams", "memories", "shortages"]
+__all__ = ["PARTS", "Area", "Memory", "Part", "area", "block_rams", "memories", "shortages"]
 
 # Multiplications of at most 18 x 18 bits in each lane of the vector unit: four partial products of the requantiser,
 # and one of two centred int8. The constant factors of address arithmetic take none.
@@ -50,27 +50,41 @@ PARTS: dict[str, Part] = {
 }
 
 
-def memories(config: AcceleratorConfig) -> list[tuple[str, int, int, int]]:
-    """Return the memories with synchronous read: name, how many, words in each, bits per word."""
+@dataclass(frozen=True)
+class Memory:
+    """``count`` equal memories with synchronous read, one word of which is accessed at a time."""
+
+    name: str
+    count: int
+    words: int
+    bits: int
+
+    @property
+    def bytes(self) -> int:
+        """Size of one of them."""
+        return self.words * self.bits // 8
+
+
+def memories(config: AcceleratorConfig) -> list[Memory]:
+    """Return the memories with synchronous read."""
     word = 8 * config.word_bytes
-    lines = older_lines(config.fir_rows)
     found = [
-        ("activations", config.act_banks, config.bank_words, word),
-        ("weights", 1, config.wgt_words, word),
-        ("parameters", 1, config.param_words, word),
-        ("accumulators", 2, config.acc_half, 32 * config.cols),
-        ("lines", 1, config.line_words, word * lines),
-        ("tables", config.rows, TABLE_ENTRIES, 8),
+        Memory("activations", config.act_banks, config.bank_words, word),
+        Memory("weights", 1, config.wgt_words, word),
+        Memory("parameters", 1, config.param_words, word),
+        Memory("accumulators", 2, config.acc_half, 32 * config.cols),
+        Memory("lines", 1, config.line_words, word * older_lines(config.fir_rows)),
+        Memory("tables", config.rows, TABLE_ENTRIES, 8),
     ]
-    return [memory for memory in found if memory[3]]
+    return [memory for memory in found if memory.bits]
 
 
 def area(config: AcceleratorConfig) -> Area:
     """Return the resources of a core."""
     found = memories(config)
-    bits = sum(count * words * width for _, count, words, width in found)
-    return Area(config.rows * config.cols + _LANE_MULTIPLIERS * config.rows, bits / 8192,
-                sum(count * block_rams(words, width) for _, count, words, width in found))
+    return Area(config.rows * config.cols + _LANE_MULTIPLIERS * config.rows,
+                sum(each.count * each.bytes for each in found) / 1024,
+                sum(each.count * block_rams(each.words, each.bits) for each in found))
 
 
 def block_rams(words: int, width: int) -> int:

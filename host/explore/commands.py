@@ -69,7 +69,6 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--objective", "objectives", metavar="NAME,...", type=_List(str), default=",".join(DEFAULT_OBJECTIVES),
               help=f"{', '.join(OBJECTIVES)}; area is multipliers and sram. {','.join(DEFAULT_OBJECTIVES)} unless told "
               "otherwise.")
-@click.option("--clock", metavar="MHZ", type=click.FloatRange(0, min_open=True), help="Also give seconds at a clock.")
 @click.option("--fpga", metavar="PART", type=click.Choice(list(PARTS)),
               help=f"{', '.join(PARTS)}: also tell what fits by multipliers and block RAMs, and compare only that.")
 @click.option("--energy", metavar="NODE[,KEY=VALUE]", help="Also model the energy, as in `systolith run`.")
@@ -81,7 +80,7 @@ def _swept_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--ray", "address", metavar="ADDRESS", help="Run on a Ray cluster instead: HOST:PORT of its head, or "
               "auto for the one on this computer. Needs systolith on every node.")
 def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, settings: tuple[str, ...],
-                    objectives: Sequence[str], clock: float | None, fpga: str | None, energy: str | None,
+                    objectives: Sequence[str], fpga: str | None, energy: str | None,
                     limit: int | None, plot: Path | None, jobs: int | None,
                     address: str | None, **lists: Sequence[int | str] | None) -> None:
     """Count the cycles of every MODEL on all combinations of options, and show the Pareto front.
@@ -93,12 +92,12 @@ def explore_command(models: tuple[Path, ...], output: Path, preset: str | None, 
     Examples:
       systolith explore model.tflite -o sweep.csv --rows 8,16,32 --act-kib 64,128,256
       systolith explore a.tflite b.tflite -o sweep.parquet --preset ulx3s --filter-rows 0,5,8 --fpga lfe5u-85f
-      systolith explore model.tflite -o sweep.csv --rows 8,16 --dram-bandwidth 4,8,16 --clock 50 --plot pareto.svg
+      systolith explore model.tflite -o sweep.csv --rows 8,16 --dram-bandwidth 4,8,16 --clock-mhz 50 --plot pareto.svg
       systolith explore model.tflite -o sweep.csv --rows 8,16 --energy 16nm,dram=lpddr4 --objective latency,energy
       systolith explore model.tflite -o sweep.csv --rows 8,16,32 --ray 10.0.0.1:6379
     """
     _check_energy(energy)
-    recorder = Recorder(clock, fpga, energy)
+    recorder = Recorder(fpga, energy)
     metrics = metrics_of(objectives, recorder.columns)
     table = output.with_suffix(CSV)
     _check_outputs(output, plot)

@@ -53,12 +53,10 @@ class Recorder:
     """Makes the rows of points.
 
     Args:
-        mhz: clock frequency for seconds, or None for none.
         fpga: part of `PARTS` that the core is to fit, or None.
         energy: the operating point of all points, or None.
     """
 
-    mhz: float | None = None
     fpga: str | None = None
     energy: str | None = None
 
@@ -66,14 +64,12 @@ class Recorder:
     def key(self) -> dict[str, type]:
         """The columns that tell rows apart, with the type of their values."""
         return {"model": str, "digest": str, **_OPTION_TYPES,
-                **({"mhz": float} if self.mhz else {}), **({"fpga": str} if self.fpga else {}),
-                **({"energy": str} if self.energy else {})}
+                **({"fpga": str} if self.fpga else {}), **({"energy": str} if self.energy else {})}
 
     @property
     def columns(self) -> dict[str, type]:
         """All columns of a row, with the type of their values; any but those of the key may be None."""
-        return {**self.key, "macs": int, "cycles": int, "utilisation": float,
-                **({"seconds": float} if self.mhz else {}),
+        return {**self.key, "macs": int, "cycles": int, "utilisation": float, "seconds": float,
                 "dram_bytes_read": int, "dram_bytes_written": int, "cpu_operators": int,
                 **({"microjoules": float} if self.energy else {}),
                 "multipliers": int, "sram_kib": float, "block_rams": int,
@@ -82,7 +78,7 @@ class Recorder:
     def identity(self, point: Point) -> Row:
         """Return the columns of the key."""
         found: Row = {"model": point.network.name, "digest": point.network.digest, **point.config.to_dict()}
-        return found | {name: getattr(self, name) for name in ("mhz", "fpga", "energy") if getattr(self, name)}
+        return found | {name: getattr(self, name) for name in ("fpga", "energy") if getattr(self, name)}
 
     def row(self, point: Point, measured: Mapping[str, Value]) -> Row:
         """Return the row of a point of which `evaluate` returned `measured`."""
@@ -90,9 +86,6 @@ class Recorder:
         row: Row = dict.fromkeys(self.columns)
         row |= self.identity(point) | dict(measured)
         row |= {"multipliers": need.multipliers, "sram_kib": need.sram_kib, "block_rams": need.block_rams}
-        cycles = measured.get("cycles")
-        if self.mhz and isinstance(cycles, int):
-            row["seconds"] = cycles / (self.mhz * 1e6)
         if self.fpga:
             shortage = shortages(need, PARTS[self.fpga])
             row |= {"fits": not shortage, "shortage": shortage or None}
@@ -108,6 +101,8 @@ def evaluate(point: Point, graph: Graph) -> Row:
     except SystolithError as error:
         return {"problem": " ".join(str(error).split())}
     energy: Row = {"microjoules": report.energy.joules * 1e6} if report.energy else {}
-    return {"macs": report.macs, "cycles": report.cycles, "utilisation": report.utilisation,
+    mhz = report.energy.mhz if report.energy else point.config.clock_mhz
+    seconds = report.cycles / (mhz * 1e6) if report.cycles is not None and mhz else None
+    return {"macs": report.macs, "cycles": report.cycles, "utilisation": report.utilisation, "seconds": seconds,
             "dram_bytes_read": report.dram_bytes_read, "dram_bytes_written": report.dram_bytes_written,
             "cpu_operators": sum(layer.unit == "cpu" for layer in report.layers), **energy}

@@ -46,7 +46,8 @@ def _summary(source: Source) -> Iterable[tuple[str, str, str]]:
     """Yield a title, a value and a remark for each of the figures at the top."""
     values, config = source.values, source.config
     mhz = source.energy["mhz"] if source.energy else config.clock_mhz
-    yield "cycles", f"{values['cycles']:,}", f"per sample; {values['cycles'] / mhz / 1000:,.2f} ms at {mhz:g} MHz"
+    time = f"; {values['cycles'] / mhz / 1000:,.2f} ms at {mhz:g} MHz" if mhz else ""  # else nobody knows the clock
+    yield "cycles", f"{values['cycles']:,}", f"per sample{time}"
     yield ("utilisation", f"{values['utilisation']:.1%}",
            f"{values['macs']:,} MACs on {config.rows} x {config.cols} cells")
     yield ("DRAM", _bytes(source.dram_bytes), f"{_bytes(values['dram_bytes_read'])} read, "

@@ -113,7 +113,7 @@ class Measurement:
         return activity_report(device, names, self._macs, cycles, self._samples, self._program.config, blocks)
 
     def energy(self, point: OperatingPoint) -> EnergyReport:
-        """Return the energy of all samples added, at least one.
+        """Return the energy of all samples added, at least one, at a point with a clock.
 
         Raises:
             UsageError: the device did not count cycles.

@@ -14,6 +14,7 @@ from ...sim.timing import TimingModel
 from ..devices.base import RunResult
 from ..devices.select import open_accelerator
 from ..devices.sim import time_program
+from ..energy import clocked
 from ..errors import DeviceError
 from ..graph import Graph
 from ..program import HwStep, Program
@@ -37,7 +38,7 @@ def performance(network: str | Path | Graph | Program, *, preset: str | None = N
         network: path of a model or of a program, or one of them in memory.
         preset, settings: as for `Session`.
         batch: samples, which run at once where that saves cycles.
-        point: where the energy is wanted, too.
+        point: where the energy is wanted, too; without a clock it gets that of the configuration, or the highest.
         status: called with one line before each slow step.
         trace: open file to which the run is added.
         views: whether the report has `views`.
@@ -47,6 +48,7 @@ def performance(network: str | Path | Graph | Program, *, preset: str | None = N
         DeviceError: the cycle model cannot be compiled.
     """
     program, config = load_configured(network, preset=preset, settings=settings)
+    point = clocked(point, config) if point else None
     try:
         model = TimingModel(config, progress=status)
     except RuntimeError as error:

@@ -17,7 +17,7 @@ from ...sim.rtl.waves import Waves
 from ..activity import ActivityReport
 from ..compiler import compile_graph
 from ..devices.select import DEVICES, GOLDEN, check_device, open_accelerator
-from ..energy import EnergyReport
+from ..energy import EnergyReport, clocked
 from ..errors import UsageError
 from ..graph import Graph
 from ..program import Program
@@ -170,13 +170,13 @@ class Session:
         """Return the modelled energy of the last `run` at `point`.
 
         Raises:
-            UsageError: nothing has run yet, or the device does not count cycles.
+            UsageError: nothing has run yet, the device does not count cycles, or its clock is none of the point.
         """
         if self.last_report is None:
             raise UsageError("session must have run to know its energy; call run first")
         if self._measurement is None:
             raise UsageError(f"device must count cycles for their energy, unlike {self.device!r}; use sim or rtl")
-        return self._measurement.energy(point)
+        return self._measurement.energy(clocked(point, self.config))
 
     def activity(self) -> ActivityReport:
         """Return the activity of the last `run`; that of nets is of all runs.

@@ -2,7 +2,8 @@
 
 from .actions import Action, actions_of
 from .model import Component, energy_of, leakage_watts, sram_area_mm2
-from .technology import DRAM_TYPES, TECHNOLOGIES, OperatingPoint, Technology
+from .operating import LEVELS, OperatingPoint, operating_points
+from .technology import DRAM_TYPES, TECHNOLOGIES, Technology
 
-__all__ = ["DRAM_TYPES", "TECHNOLOGIES", "Action", "Component", "OperatingPoint", "Technology", "actions_of",
-           "energy_of", "leakage_watts", "sram_area_mm2"]
+__all__ = ["DRAM_TYPES", "LEVELS", "TECHNOLOGIES", "Action", "Component", "OperatingPoint", "Technology", "actions_of",
+           "energy_of", "leakage_watts", "operating_points", "sram_area_mm2"]

@@ -39,7 +39,8 @@ class Action(enum.IntEnum):
     TABLE_WRITE = 14
     DRAM_READ = 15      # bytes
     DRAM_WRITE = 16
-    CYCLE = 17          # cycles, which only a cycle model or the core can count
+    LINE_WORD = 17      # words through the line buffer, read and written together
+    CYCLE = 18          # cycles, which only a cycle model or the core can count
 
 
 def actions_of(config: AcceleratorConfig, instruction: Instruction) -> Counts:
@@ -71,6 +72,7 @@ def _compute(config: AcceleratorConfig, f: dict[str, int]) -> dict[Action, int]:
               * in_image(f["ix0"], np.arange(width) * stride_x, np.arange(f["kw"]) * f["dil_x"], f["in_w"]).sum())
     sums = passes * pixels
     return {Action.MAC: words * config.rows * config.cols, Action.ARRAY_WORD: words,
+            Action.LINE_WORD: words if f["fir"] else 0,  # and the buffer turns on until the last of them has left it
             Action.ACT_READ: int(inside) * f["blocks"] * f["groups"], Action.WGT_READ: passes * config.rows,
             Action.ACC_WRITE: sums, Action.ACC_READ: sums - (0 if f["accumulate"] else f["groups"] * pixels)}
 

@@ -2,27 +2,14 @@
 
 import enum
 
-from ...hw.array import older_lines, psum_bits
+from ...hw.area import memories
+from ...hw.array import psum_bits
 from ...hw.config import AcceleratorConfig
-from ...hw.isa import TABLE_ENTRIES
 from .actions import Action, Counts
-from .technology import (
-    DRAM_TYPES,
-    INT8_PRODUCT,
-    INT32_ADD,
-    INT32_PRODUCT,
-    REGISTER_CLOCK,
-    REGISTER_LEAKAGE,
-    REGISTER_SWITCH,
-    SRAM_AREA,
-    SRAM_LEAKAGE,
-    SRAM_LEAKAGE_VOLTS,
-    OperatingPoint,
-    Technology,
-    sram_access,
-)
+from .operating import OperatingPoint
+from .technology import DRAM_TYPES, REGISTER_LEAKAGE, SRAM_AREA, SRAM_LEAKAGE, SRAM_LEAKAGE_VOLTS, Technology
 
-__all__ = ["Component", "array_register_bits", "energy_of", "leakage_watts", "sram_area_mm2", "sram_bytes"]
+__all__ = ["Component", "array_register_bits", "energy_of", "leakage_watts", "sram_area_mm2"]
 
 
 class Component(enum.StrEnum):
@@ -47,46 +34,32 @@ def array_register_bits(config: AcceleratorConfig) -> int:
     return cells * (8 + 16 + psum_bits(config.rows)) + 8 * downward
 
 
-def sram_bytes(config: AcceleratorConfig) -> dict[Component, int]:
-    """Return the size of each memory; look-up tables are part of the vector unit."""
-    return {
-        Component.ACTIVATIONS: config.act_kib << 10,
-        Component.WEIGHTS: config.wgt_kib << 10,
-        Component.PARAMETERS: config.param_kib << 10,
-        Component.ACCUMULATORS: config.acc_depth * config.cols * 4,
-        Component.LINES: config.line_words * config.word_bytes * older_lines(config.fir_rows),
-        Component.VECTOR: TABLE_ENTRIES * config.cols,
-    }
-
-
 def energy_of(counts: Counts, config: AcceleratorConfig, point: OperatingPoint) -> dict[Component, float]:
-    """Return the joules of ``counts`` actions of a core per component.
+    """Return the joules of ``counts`` actions of a core per component; ``point`` must have a clock.
 
-    A write costs what a read does. The line buffer reads and writes in every cycle, as its circle turns in all of them.
+    A write costs what a read does.
     """
     n = {action: int(counts[action]) for action in Action}
-    sizes = sram_bytes(config)
-    word, acc_word = 8 * config.word_bytes, 32 * config.cols
-    registers = n[Action.CYCLE] * REGISTER_CLOCK + n[Action.ARRAY_WORD] * REGISTER_SWITCH
+    costs, memory = point.technology.costs, {each.name: each for each in memories(config)}
 
-    def access(bits: int, component: Component, parts: int = 1) -> float:
-        """Return the joules to access one of the ``parts`` equal memories that the component consists of."""
-        return sram_access(bits, sizes[component] // parts)
+    def words(name: str, *actions: Action) -> float:
+        """Return the joules of actions that each read or write a word of one of the memories ``name``."""
+        if name not in memory:
+            return 0.0
+        return sum(n[action] for action in actions) * costs.access(memory[name].bits, memory[name].bytes)
 
-    mac = INT8_PRODUCT + INT32_ADD * psum_bits(config.rows) / 32
+    registers = n[Action.CYCLE] * costs.register_clock + n[Action.ARRAY_WORD] * costs.register_data
     on_chip = {
-        Component.MACS: n[Action.MAC] * mac,
+        Component.MACS: n[Action.MAC] * (costs.product + costs.addition * psum_bits(config.rows) / 32),
         Component.REGISTERS: array_register_bits(config) * registers,
-        Component.ACTIVATIONS: (n[Action.ACT_READ] + n[Action.ACT_WRITE]) * access(
-            word, Component.ACTIVATIONS, config.act_banks),
-        Component.WEIGHTS: (n[Action.WGT_READ] + n[Action.WGT_WRITE]) * access(word, Component.WEIGHTS),
-        Component.PARAMETERS: (n[Action.PARAM_READ] + n[Action.PARAM_WRITE]) * access(word, Component.PARAMETERS),
-        Component.ACCUMULATORS: (n[Action.ACC_READ] + n[Action.ACC_WRITE]) * access(
-            acc_word, Component.ACCUMULATORS, 2) + n[Action.ACC_WRITE] * config.cols * INT32_ADD,
-        Component.LINES: 2 * n[Action.CYCLE] * access(word * older_lines(config.fir_rows), Component.LINES),
-        Component.VECTOR: n[Action.LANE_ADD] * INT32_ADD + n[Action.LANE_PRODUCT] * INT8_PRODUCT
-        + n[Action.LANE_REQUANT] * INT32_PRODUCT
-        + (n[Action.TABLE_READ] + n[Action.TABLE_WRITE]) * access(8, Component.VECTOR, config.cols),
+        Component.ACTIVATIONS: words("activations", Action.ACT_READ, Action.ACT_WRITE),
+        Component.WEIGHTS: words("weights", Action.WGT_READ, Action.WGT_WRITE),
+        Component.PARAMETERS: words("parameters", Action.PARAM_READ, Action.PARAM_WRITE),
+        Component.ACCUMULATORS: words("accumulators", Action.ACC_READ, Action.ACC_WRITE)
+        + n[Action.ACC_WRITE] * config.cols * costs.addition,
+        Component.LINES: 2 * words("lines", Action.LINE_WORD),
+        Component.VECTOR: n[Action.LANE_ADD] * costs.addition + n[Action.LANE_PRODUCT] * costs.product
+        + n[Action.LANE_REQUANT] * costs.requantisation + words("tables", Action.TABLE_READ, Action.TABLE_WRITE),
     }
     leakage = leakage_watts(config, point)
     return {component: joules * point.scale for component, joules in on_chip.items()} | {
@@ -99,11 +72,14 @@ def leakage_watts(config: AcceleratorConfig, point: OperatingPoint) -> float | N
     """Return the leakage of all memories and of the array's registers, or None where nothing is known of it."""
     if not point.technology.static:
         return None
-    bits = 8 * sum(sram_bytes(config).values())
-    return (bits * SRAM_LEAKAGE * point.volts / SRAM_LEAKAGE_VOLTS
+    return (_sram_bits(config) * SRAM_LEAKAGE * point.volts / SRAM_LEAKAGE_VOLTS
             + array_register_bits(config) * REGISTER_LEAKAGE * point.volts / point.technology.volts)
 
 
 def sram_area_mm2(config: AcceleratorConfig, technology: Technology) -> float | None:
     """Return the area of all memories as single-ported SRAM, or None where nothing is known of it."""
-    return 8 * sum(sram_bytes(config).values()) * SRAM_AREA * 1e-6 if technology.static else None
+    return _sram_bits(config) * SRAM_AREA * 1e-6 if technology.static else None
+
+
+def _sram_bits(config: AcceleratorConfig) -> int:
+    return sum(8 * each.bytes * each.count for each in memories(config))

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from systolith.host.compiler import compile_graph
 from systolith.host.energy import EnergyReport, energy_report
 from systolith.host.errors import UsageError
 from systolith.host.runtime import Session
+from systolith.host.runtime.network import load_network
 from systolith.host.runtime.performance import performance
-from systolith.hw.config import PRESETS
+from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.models.zoo import digits
 from systolith.sim import native
-from systolith.sim.energy import Action, OperatingPoint
+from systolith.sim.energy import TECHNOLOGIES, Action, OperatingPoint, operating_points
 
 near = partial(pytest.approx, rel=1e-9, abs=0)  # joules are far below the default tolerance
 POINT = OperatingPoint.parse("45nm,mhz=200,dram=lpddr4")
@@ -46,9 +48,10 @@ def assert_sums(energy: EnergyReport) -> None:
         assert number == total(energy.layers, "actions", action)
 
 
-@pytest.mark.parametrize("samples", [1, 11])
-def test_energy_sums_over_layers_and_components_and_agrees_with_the_counters(samples: int) -> None:
-    session = ran(samples=samples)
+@pytest.mark.parametrize(("samples", "device"), [(1, "sim"), (11, "sim"),
+                                                 pytest.param(1, "rtl", marks=pytest.mark.rtl)])
+def test_energy_sums_over_layers_and_components_and_agrees_with_the_counters(samples: int, device: str) -> None:
+    session = ran(device, samples)
     report, energy = session.last_report, session.energy(POINT)
 
     assert report is not None and report.cycles is not None
@@ -63,6 +66,17 @@ def test_energy_sums_over_layers_and_components_and_agrees_with_the_counters(sam
     assert energy.watts * energy.seconds == near(energy.joules)
     assert energy.energy_delay == near(energy.joules * energy.seconds)
     assert energy.gops_per_watt == near(2 * report.macs / energy.joules / 1e9)
+
+
+@pytest.mark.parametrize("technology", TECHNOLOGIES)
+def test_energy_sums_at_every_operating_point_of_every_technology(technology: str) -> None:
+    session = ran()
+    for point in operating_points(TECHNOLOGIES[technology]).values():
+        energy = session.energy(point)
+        assert_sums(energy)
+        assert energy.actions == session.energy(POINT).actions
+        assert energy.watts * energy.seconds == near(energy.joules)
+        assert energy.basis == TECHNOLOGIES[technology].basis
 
 
 @pytest.mark.rtl
@@ -83,11 +97,35 @@ def test_a_smaller_node_takes_less_on_chip_and_as_much_in_dram() -> None:
     old, new = (session.energy(OperatingPoint.parse(name)) for name in ("45nm", "7nm"))
 
     assert new.components["dram"] == old.components["dram"]
-    assert new.components["macs"] < old.components["macs"] / 10
+    assert new.components["macs"] < old.components["macs"] / 2
     assert new.leakage_watts is None and new.sram_mm2 is None
     assert new.components["leakage"] == 0
     assert old.sram_mm2 is not None and old.leakage_watts is not None
     assert old.components["leakage"] == near(old.leakage_watts * old.seconds)
+
+
+def test_the_clock_is_that_of_the_configuration() -> None:
+    point = OperatingPoint.parse("45nm")
+    at_nominal, at_config = (performance(digits.model_path(), preset="tiny", settings=settings, point=point).energy
+                             for settings in ((), ("clock_mhz=80",)))
+
+    assert at_nominal is not None and at_nominal.mhz == 500
+    assert at_config is not None and at_config.mhz == 80
+    assert at_config.seconds == near(at_nominal.seconds * 500 / 80)
+    for settings, message in ((["clock_mhz=80"], "mhz must be 80 as clock_mhz of the configuration is, not 200"),
+                              (["clock_mhz=800"], "mhz must be 800 as clock_mhz of the configuration is, not 200")):
+        with pytest.raises(UsageError, match=message):
+            performance(digits.model_path(), preset="tiny", settings=settings, point=POINT)
+    with pytest.raises(UsageError, match="mhz must be above 0 and at most 500 for 45nm at 0.9 V, not 800"):
+        performance(digits.model_path(), preset="tiny", settings=["clock_mhz=800"], point=point)
+
+
+def test_the_clock_of_a_session_is_that_of_its_settings_not_of_its_program(tmp_path: Path) -> None:
+    program = compile_graph(load_network(digits.model_path()), AcceleratorConfig.preset("tiny", ["clock_mhz=80"]))
+    with Session(program, settings=["clock_mhz=40"]) as session:
+        info = session.inputs[0]
+        session.run(np.zeros(info.shape, info.dtype))
+        assert session.energy(OperatingPoint.parse("45nm")).mhz == 40
 
 
 def test_layers_on_the_cpu_take_no_energy() -> None:
@@ -107,7 +145,7 @@ def test_tables_name_every_layer_and_component() -> None:
     assert list(table.columns[0].cells)[:-2] == [layer.name for layer in energy.layers]
     headers = [column.header for column in table.columns]
     assert headers[2:] == [name for name, joules in energy.components.items() if joules]
-    assert summary.row_count == 5
+    assert summary.row_count == 6
     assert asdict(energy)["dram"] == "lpddr4"
 
 
@@ -127,7 +165,7 @@ def test_a_network_that_does_nothing_on_the_accelerator_takes_no_energy() -> Non
     energy = energy_report(["softmax"], np.zeros((1, len(Action)), np.int64), 3, 0, PRESETS["tiny"], POINT)
 
     assert (energy.joules, energy.watts, energy.gops_per_watt) == (0, 0, 0)
-    assert [table.row_count for table in energy.tables()] == [3, 5]
+    assert [table.row_count for table in energy.tables()] == [3, 6]
 
 
 def test_a_session_that_has_not_run_has_no_energy() -> None:

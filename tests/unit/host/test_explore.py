@@ -167,7 +167,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path, content: str, message: st
 
 def test_a_sweep_records_the_cycles_of_run_perf(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "s.csv"
-    assert explore(path, "--rows", "4,8", "--dram-latency", "20,0x50", "--clock", 50) == 0
+    assert explore(path, "--rows", "4,8", "--dram-latency", "20,0x50", "--clock-mhz", 50) == 0
     rows = read(path)
     assert [(r["rows"], r["dram_latency"]) for r in rows] == [("4", "20"), ("4", "80"), ("8", "20"), ("8", "80")]
     for each in rows:
@@ -201,6 +201,20 @@ def test_the_energy_is_that_of_run_energy(tmp_path: Path) -> None:
     (found,) = read(tmp_path / "s.csv")
     energy = performance(MODEL, preset="tiny", point=OperatingPoint.parse("45nm,mhz=200")).energy
     assert energy is not None and float(found["microjoules"]) == energy.joules * 1e6 and energy.joules > 0
+    assert float(found["seconds"]) == pytest.approx(energy.seconds)
+
+
+def test_one_clock_is_that_of_energy_and_of_the_configuration(tmp_path: Path) -> None:
+    assert explore(tmp_path / "s.csv", "--energy", "45nm", "--clock-mhz", "100,600") == 0
+    slow, fast = read(tmp_path / "s.csv")
+    assert float(slow["seconds"]) == int(slow["cycles"]) / 100e6
+    assert fast["problem"] == "mhz must be above 0 and at most 500 for 45nm at 0.9 V, not 600"
+
+
+def test_there_are_no_seconds_without_a_clock(tmp_path: Path) -> None:
+    assert explore(tmp_path / "s.csv") == 0
+    (found,) = read(tmp_path / "s.csv")
+    assert found["seconds"] == "" and int(found["cycles"]) > 0
 
 
 def test_what_is_there_is_not_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,7 +334,7 @@ def test_a_missing_extra_is_named_before_the_sweep(package: str, args: tuple[str
     (("--rows", "4,many"), "must be integers separated by commas, not '4,many'"),
     (("--objective", "beauty"), "objective must be one of"),
     (("--objective", "energy"), "objective energy must come with --energy"),
-    (("--energy", "3nm"), "technology must be one of 45nm"),
+    (("--energy", "3nm"), "technology must be one of 180nm"),
     (("--fpga", "none"), "'none' is not one of 'lfe5u-25f'"),
     (("--plot", "p.bmp"), "must end in .png, .svg, .pdf"),
     (("-o", "s.txt"), "must end in .csv or .parquet"),

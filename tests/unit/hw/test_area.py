@@ -33,8 +33,8 @@ def test_multipliers_and_memories_are_those_of_the_rtl(config: AcceleratorConfig
             multipliers += not constant and min(widths) >= 8  # narrower ones become look-up tables
     assert multipliers == area(config).multipliers
     expected = Counter[tuple[int, int]]()
-    for _, count, words, width in memories(config):
-        expected[words, width] += count
+    for memory in memories(config):
+        expected[memory.words, memory.bits] += memory.count
     assert found == expected
 
 
