@@ -47,17 +47,12 @@ class Registers(Dram):
         self.writes.append((address, bytes(data)))
 
 
-class TB(Bench):
-    """The link, memory and registers behind it, and a computer at the other end of the line."""
+class Computer(Bench):
+    """A device with a link, and a computer at the other end of its line."""
 
     def __init__(self, dut):
         super().__init__(dut)
         logging.getLogger(f"cocotb.{dut._name}").setLevel("ERROR")  # the models list every signal and burst
-        self.memory, self.registers = Dram(MEMORY_BYTES), Registers()
-        self.memory.bytes[:] = self.rng.randbytes(MEMORY_BYTES)
-        self.registers.bytes[:] = self.rng.randbytes(CSR_BYTES)
-        self.slaves = (AxiSlave(AxiBus.from_prefix(dut, "bus_"), dut.clk, target=self.memory),
-                       AxiLiteSlave(AxiLiteBus.from_prefix(dut, "csr_"), dut.clk, target=self.registers))
         # How long a bit of the computer takes, of either direction.
         self.bit = round(self.params["divisor"] * CYCLE_NS * 1000 * (1 + self.params["deviation"]))
         self.answers = Queue()
@@ -67,12 +62,6 @@ class TB(Bench):
     async def begin(self):
         await self.reset(rx=1)
         cocotb.start_soon(self._listen())
-
-    def back_pressure(self, probability):
-        for slave in self.slaves:
-            for channel in (slave.read_if.ar_channel, slave.read_if.r_channel, slave.write_if.aw_channel,
-                            slave.write_if.w_channel, slave.write_if.b_channel):
-                channel.set_pause_generator(pauses(self.rng, probability))
 
     async def _listen(self):
         unframer = Unframer()
@@ -143,6 +132,24 @@ class TB(Bench):
     async def identity(self):
         data = await self.read(Space.LINK, 0, IDENTITY.size // 8)
         return IDENTITY.from_bits(int.from_bytes(data, "little"))
+
+
+class TB(Computer):
+    """The link, memory and registers behind it, and the computer."""
+
+    def __init__(self, dut):
+        super().__init__(dut)
+        self.memory, self.registers = Dram(MEMORY_BYTES), Registers()
+        self.memory.bytes[:] = self.rng.randbytes(MEMORY_BYTES)
+        self.registers.bytes[:] = self.rng.randbytes(CSR_BYTES)
+        self.slaves = (AxiSlave(AxiBus.from_prefix(dut, "bus_"), dut.clk, target=self.memory),
+                       AxiLiteSlave(AxiLiteBus.from_prefix(dut, "csr_"), dut.clk, target=self.registers))
+
+    def back_pressure(self, probability):
+        for slave in self.slaves:
+            for channel in (slave.read_if.ar_channel, slave.read_if.r_channel, slave.write_if.aw_channel,
+                            slave.write_if.w_channel, slave.write_if.b_channel):
+                channel.set_pause_generator(pauses(self.rng, probability))
 
     def random_memory_request(self, most=64):
         """Return keyword arguments and address of a request that does not fail, and what its answer holds."""
