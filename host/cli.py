@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..sim.energy import DRAM_TYPES, LEVELS, TECHNOLOGIES, OperatingPoint, operating_points
+from ..sim.energy import DRAM_TYPES, LEVELS, TECHNOLOGIES, Gating, OperatingPoint, operating_points
 from ..sim.rtl.saif import save_saif
 from ..sim.rtl.waves import Waves
 from . import arrays, inspection
@@ -121,7 +121,8 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
 @click.option("--batch", metavar="N", type=click.IntRange(1),
               help="Samples that run at once at most, 1 for one by one; as many as save cycles unless told otherwise.")
 @click.option("--energy", metavar="TECHNOLOGY[,KEY=VALUE]", help=f"Model the energy at {', '.join(TECHNOLOGIES)}; keys "
-              f"are point ({', '.join(LEVELS)}) or volts, mhz and dram ({', '.join(DRAM_TYPES)}). See docs/energy.md.")
+              f"are point ({', '.join(LEVELS)}) or volts, mhz, dram ({', '.join(DRAM_TYPES)}) and gating "
+              f"({', '.join(Gating)}). See docs/energy.md.")
 @click.option("--dvfs", is_flag=True, help="With --perf and --energy: also compare all operating points.")
 @click.option("--report", metavar="R.json", type=click.Path(path_type=Path), help="File for cycles, MACs and bytes.")
 @click.option("--stalls", is_flag=True, help="Show what the array did or waited for in the cycles of each layer.")
@@ -151,6 +152,7 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
     """
     point = _parsed(OperatingPoint.parse, energy)
     record = _parsed(Waves.parse, waves)
+    counts = activity is not None or (point is not None and point.gating is Gating.ZERO)
     if perf and (source or output or device):
         raise UsageError("--perf must come without --input, --output and --device, because it takes no data")
     if dvfs and not (perf and point):
@@ -181,12 +183,13 @@ def run_command(network: Path, source: Path | None, output: Path | None, device:
             measured = performance(network, preset=preset, settings=settings, batch=batch or 1, point=point,
                                    status=status, trace=tracer, views=report is not None)
             if dvfs and point:
-                points = operating_points(point.technology, point.dram)
+                points = {name: replace(each, gating=point.gating)
+                          for name, each in operating_points(point.technology, point.dram).items()}
                 measured = replace(measured, operating_points=at_points(
                     network, points, preset=preset, settings=settings, batch=batch or 1, status=status))
         else:
             with Session(network, device or "sim", preset=preset, settings=settings, batch=batch,
-                         status=status, activity=activity is not None, waves=record) as session:
+                         status=status, activity=counts, waves=record) as session:
                 if output is not None:
                     arrays.check_path(output, [info.name for info in session.outputs])
                 if point is not None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from ..hw.config import AcceleratorConfig
 from ..hw.isa import INSTR_BYTES
 from ..sim.decode import decode_instruction
-from ..sim.energy import Action, Component, OperatingPoint, actions_of, energy_of, leakage_watts, sram_area_mm2
+from ..sim.energy import Action, Component, Gating, OperatingPoint, actions_of, energy_of, leakage_watts, sram_area_mm2
 from .errors import UsageError
 from .profile import hardware_code
 from .program import Program
@@ -37,6 +37,7 @@ class EnergyReport:
         basis: where its energies per action come from.
         volts, mhz: supply and clock.
         dram: type of the DRAM.
+        gating: what of the array is gated.
         joules: energy; the layers sum to it, and so do the components.
         seconds: cycles at that clock.
         watts: joules / seconds.
@@ -54,6 +55,7 @@ class EnergyReport:
     volts: float
     mhz: float
     dram: str
+    gating: str
     joules: float
     seconds: float
     watts: float
@@ -67,7 +69,9 @@ class EnergyReport:
 
     def tables(self) -> list[Table]:
         """Return the layers, and the components, as tables for `rich`."""
-        title = f"energy per sample at {self.technology}, {self.volts:g} V, {self.mhz:g} MHz, {self.dram} (a model)"
+        gating = "" if self.gating == Gating.NONE else f", gating={self.gating}"
+        title = (f"energy per sample at {self.technology}, {self.volts:g} V, {self.mhz:g} MHz, {self.dram}{gating} "
+                 "(a model)")
         # Components of no layer are left out.
         names = [name for name, joules in self.components.items() if joules]
         table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False)
@@ -131,7 +135,8 @@ def energy_report(names: Sequence[str], actions: np.ndarray, samples: int, macs:
     seconds = int(total[Action.CYCLE]) / samples * point.seconds
     return EnergyReport(
         technology=point.technology.name, basis=point.technology.basis, volts=point.volts, mhz=point.mhz,
-        dram=point.dram, joules=joules, seconds=seconds, watts=joules / seconds if seconds else 0.0,
+        dram=point.dram, gating=point.gating.value, joules=joules, seconds=seconds,
+        watts=joules / seconds if seconds else 0.0,
         energy_delay=joules * seconds,
         gops_per_watt=2e-9 * macs / joules if joules else 0.0, leakage_watts=leakage_watts(config, point),
         sram_mm2=sram_area_mm2(config, point.technology), components=_named(components), actions=_counts(total),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...hw.isa import INSTR_BYTES
 from ...sim.activity import MacEvent
-from ...sim.energy import Action, OperatingPoint
+from ...sim.energy import Action, Gating, OperatingPoint
 from ...sim.rtl.activity import BlockActivity
 from ..activity import ActivityReport, activity_report
 from ..devices.base import RunResult
@@ -36,6 +36,7 @@ class Measurement:
 
     def restart(self) -> None:
         """Forget all samples."""
+        self._counts_macs = False
         self._macs = np.zeros((len(self._program.layers), len(MacEvent)), np.int64)
         self._cycles: np.ndarray | None = np.zeros((len(self._program.layers), len(Cause)), np.int64)
         self._counters: Counter[str] = Counter()
@@ -62,6 +63,7 @@ class Measurement:
             self._note = self._note or result.note
         for (_, layers), result in zip(hardware_code(program), results, strict=True):
             if result.macs is not None:
+                self._counts_macs = True
                 np.add.at(self._macs, [self._index[program.layers[layer].name] for layer in layers], result.macs)
         if any(result.retire is None for result in results):
             self._cycles = None
@@ -116,15 +118,18 @@ class Measurement:
         """Return the energy of all samples added, at least one, at a point with a clock.
 
         Raises:
-            UsageError: the device did not count cycles.
+            UsageError: the device did not count cycles, or not the zero operands that the gating of `point` needs.
         """
         if self._cycles is None:
             raise UsageError(f"energy needs cycles; {self._note}")
+        if point.gating is Gating.ZERO and not self._counts_macs:
+            raise UsageError("gating=zero needs a run that counts zero operands: with data, and with activity")
         actions = np.zeros((len(self._program.layers), len(Action)), np.int64)
         for program, runs in self._runs.items():
             for layer, counts in zip(program.layers, program_actions(program), strict=True):
                 actions[self._index[layer.name]] += runs * counts
         actions[:, Action.CYCLE] = self._cycles.sum(axis=1)
+        actions[:, Action.ZERO_MAC] = self._macs[:, MacEvent.ZERO]
         names = [layer.name for layer in self._program.layers]
         return energy_report(names, actions, self._samples, self._program.macs, self._program.config, point)
 

@@ -1,6 +1,6 @@
 """What each instruction makes the core do, counted from its fields: multiplications, memory accesses, DRAM bytes.
 
-Everything here is exact: it follows from the loops that `hw/` runs, not from data.
+Everything here is exact: it follows from the loops that `hw/` runs, not from data. What does not is for others to add.
 """
 
 import enum
@@ -41,10 +41,11 @@ class Action(enum.IntEnum):
     DRAM_WRITE = 16
     LINE_WORD = 17      # words through the line buffer, read and written together
     CYCLE = 18          # cycles, which only a cycle model or the core can count
+    ZERO_MAC = 19       # those of MAC with a zero operand, which only a device with data can count
 
 
 def actions_of(config: AcceleratorConfig, instruction: Instruction) -> Counts:
-    """Return what a valid instruction does, the fetch of itself included; its cycles are 0."""
+    """Return what a valid instruction does, the fetch of itself included; 0 for what needs a run."""
     counts = np.zeros(len(Action), np.int64)
     counts[Action.DRAM_READ] = INSTR_BYTES
     for action, number in _COUNTERS[instruction.opcode](config, instruction.fields).items():

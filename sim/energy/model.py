@@ -6,6 +6,7 @@ from ...hw.area import memories
 from ...hw.array import psum_bits
 from ...hw.config import AcceleratorConfig
 from .actions import Action, Counts
+from .gating import Gating
 from .operating import OperatingPoint
 from .technology import DRAM_TYPES, REGISTER_LEAKAGE, SRAM_AREA, SRAM_LEAKAGE, SRAM_LEAKAGE_VOLTS, Technology
 
@@ -48,9 +49,11 @@ def energy_of(counts: Counts, config: AcceleratorConfig, point: OperatingPoint) 
             return 0.0
         return sum(n[action] for action in actions) * costs.access(memory[name].bits, memory[name].bytes)
 
-    registers = n[Action.CYCLE] * costs.register_clock + n[Action.ARRAY_WORD] * costs.register_data
+    clocked = n[Action.CYCLE if point.gating is Gating.NONE else Action.ARRAY_WORD]
+    products = n[Action.MAC] - (n[Action.ZERO_MAC] if point.gating is Gating.ZERO else 0)
+    registers = clocked * costs.register_clock + n[Action.ARRAY_WORD] * costs.register_data
     on_chip = {
-        Component.MACS: n[Action.MAC] * (costs.product + costs.addition * psum_bits(config.rows) / 32),
+        Component.MACS: products * costs.product + n[Action.MAC] * costs.addition * psum_bits(config.rows) / 32,
         Component.REGISTERS: array_register_bits(config) * registers,
         Component.ACTIVATIONS: words("activations", Action.ACT_READ, Action.ACT_WRITE),
         Component.WEIGHTS: words("weights", Action.WGT_READ, Action.WGT_WRITE),

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from .gating import Gating
 from .technology import DRAM_TYPES, TECHNOLOGIES, Technology
 
 __all__ = ["LEVELS", "OperatingPoint", "operating_points"]
@@ -13,7 +14,7 @@ LEVELS = {"low": 0.7, "medium": 0.85, "nominal": 1.0, "high": 1.1}
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A technology at a supply in volts and a clock in MHz, with a type of DRAM.
+    """A technology at a supply in volts and a clock in MHz, with a type of DRAM and what is gated.
 
     ``mhz`` None leaves the clock to `at_clock`. Raises ``ValueError`` for what the technology cannot do.
     """
@@ -22,6 +23,7 @@ class OperatingPoint:
     volts: float
     mhz: float | None = None
     dram: str = "dram"
+    gating: Gating = Gating.NONE
 
     def __post_init__(self) -> None:
         technology = self.technology
@@ -61,7 +63,7 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> "OperatingPoint":
-        """Return the point of ``TECHNOLOGY[,KEY=VALUE ...]``, with keys point or volts, mhz and dram.
+        """Return the point of ``TECHNOLOGY[,KEY=VALUE ...]``, with keys point or volts, mhz, dram and gating.
 
         Raises ``ValueError`` with one line that says what is wrong.
         """
@@ -72,8 +74,9 @@ class OperatingPoint:
         values = dict[str, str]()
         for setting in settings:
             key, _, value = setting.partition("=")
-            if key not in ("point", "volts", "mhz", "dram"):
-                raise ValueError(f"setting of an energy model must be point=, volts=, mhz= or dram=, not {setting!r}")
+            if key not in ("point", "volts", "mhz", "dram", "gating"):
+                raise ValueError("setting of an energy model must be point=, volts=, mhz=, dram= or gating=, not "
+                                 f"{setting!r}")
             if key in values:
                 raise ValueError(f"{key} must be given once, not as {values[key]} and {value}")
             values[key] = value
@@ -86,7 +89,10 @@ class OperatingPoint:
                 raise ValueError(f"point must be one of {', '.join(points)} for {name}, not {values['point']!r}")
             volts = points[values["point"]].volts
         mhz = _number("mhz", values["mhz"]) if "mhz" in values else None
-        return cls(technology, volts, mhz, values.get("dram", "dram"))
+        gating = values.get("gating", Gating.NONE)
+        if gating not in list(Gating):
+            raise ValueError(f"gating must be one of {', '.join(Gating)}, not {gating!r}")
+        return cls(technology, volts, mhz, values.get("dram", "dram"), Gating(gating))
 
 
 def operating_points(technology: Technology, dram: str = "dram") -> dict[str, OperatingPoint]:

@@ -260,6 +260,7 @@ def test_reader_that_has_gone_sees_no_message(program: Path) -> None:
     (("run", MODEL, "--input", "{x}", "--device", "golden", "--activity", "{tmp}/a.json"), "not golden"),
     (("run", MODEL, "--input", "{x}", "--device", "rtl", "--activity", "{tmp}/a.json", "--waves", "{tmp}/w.fst"),
      "a session that does not count activity"),
+    (("run", MODEL, "--perf", "--energy", "45nm,gating=zero"), "gating=zero needs a run that counts zero operands"),
     (("run", MODEL, "--perf", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
     (("run", MODEL, "--input", "{x}", "--fast"), "No such option"),
     (("compile", MODEL), "Missing option"),

@@ -12,6 +12,7 @@ from systolith import Session
 from systolith.host.errors import UsageError
 from systolith.models.zoo import digits
 from systolith.sim.activity import MacEvent
+from systolith.sim.energy import OperatingPoint
 
 SAMPLES = np.random.default_rng(1).integers(-128, 128, (2, 8, 8, 1), np.int8)
 
@@ -45,6 +46,25 @@ def test_layers_sum_to_the_array_and_to_what_the_instructions_do() -> None:
     assert activity.array.idle == activity.array.cell_cycles - activity.array.events["mac"]
     idle = [layer.idle for layer in activity.layers]
     assert all(cells is not None and cells >= 0 for cells in idle)
+
+
+def test_gating_at_zeros_saves_the_products_that_were_counted() -> None:
+    with session() as opened:
+        opened.run(SAMPLES)
+        activity, energy = opened.activity(), opened.energy(OperatingPoint.parse("45nm,gating=zero"))
+        ungated = opened.energy(OperatingPoint.parse("45nm"))
+    assert energy.actions["zero_mac"] == activity.array.events["zero"]
+    assert [layer.actions["zero_mac"] for layer in energy.layers] == [each.events["zero"] for each in activity.layers]
+    assert energy.joules == pytest.approx(sum(layer.joules for layer in energy.layers))
+    assert energy.components["macs"] < ungated.components["macs"]
+    assert (energy.gating, ungated.gating) == ("zero", "none")
+
+
+def test_gating_at_zeros_needs_a_run_that_counts_them() -> None:
+    with Session(digits.model_path(), preset="tiny") as opened:
+        opened.run(SAMPLES)
+        with pytest.raises(UsageError, match="gating=zero needs a run that counts zero operands"):
+            opened.energy(OperatingPoint.parse("45nm,gating=zero"))
 
 
 def test_a_second_run_counts_anew(tmp_path: Path) -> None:
