@@ -1,4 +1,4 @@
-"""SAIF files, the switching activity that power tools such as OpenSTA read (IEEE 1801, annex I)."""
+"""SAIF files, the switching activity that power tools such as OpenSTA read."""
 
 import re
 from collections.abc import Iterator
