@@ -24,7 +24,7 @@ from . import arrays, inspection
 from .bench.commands import bench
 from .compiler import compile_graph
 from .console import check_writable, config_options, show
-from .devices.select import DEVICES, GOLDEN
+from .devices.select import DEVICES, GOLDEN, NAMES
 from .disasm import disassemble
 from .dvfs import at_points, points_table
 from .energy import clocked
@@ -114,7 +114,7 @@ def compile_command(model: Path, output: Path, preset: str | None, settings: tup
               help="One sample or a batch along axis 0, in the model's dtype or float32; .npz by input name.")
 @click.option("--output", metavar="Y.npy", type=click.Path(path_type=Path),
               help="File for the outputs; .npz holds them by name.")
-@click.option("--device", metavar="DEVICE", help=f"{', '.join(DEVICES)}; sim unless told otherwise.")
+@click.option("--device", metavar="DEVICE", help=f"{', '.join(NAMES)}[,baud=N][,build=ID]; sim unless told otherwise.")
 @click.option("--perf", is_flag=True, help="Only count cycles: without data, so it takes neither --input, --output nor "
               "--device.")
 @config_options
@@ -230,7 +230,7 @@ def _check_activity(path: Path | None, device: str) -> None:
         raise UsageError(f"name of an activity file must end in .json or .saif, not {path.name!r}")
     if device not in DEVICES[1:]:
         raise UsageError(f"--activity must come with --device {' or '.join(DEVICES[1:])}, not {device}, "
-                         "which multiplies nothing in an array")
+                         "which does not count it")
     if path.suffix == ".saif" and device != "rtl":
         raise UsageError(f"--activity with a .saif file must come with --device rtl, not {device}, which has no nets")
 

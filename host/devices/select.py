@@ -11,13 +11,22 @@ from .base import Accelerator
 
 GOLDEN = "golden"
 DEVICES = (GOLDEN, "sim", "rtl")
-"""What `Session` and the command line accept. `golden` executes graphs, the others programs."""
+"""The devices of this computer. `golden` executes graphs, the others programs."""
+SERIAL = "serial:"
+"""How the name of a board begins; what follows is a `SerialAddress`."""
+NAMES = (*DEVICES, f"{SERIAL}PORT")
+"""What `Session` and the command line accept, for people."""
 
 
 def check_device(name: str) -> None:
     """Raise `UsageError` unless `name` is a device."""
-    if name not in DEVICES:
-        raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {name!r}")
+    if name not in DEVICES and not is_board(name):
+        raise UsageError(f"device must be one of {', '.join(NAMES)}, not {name!r}")
+
+
+def is_board(name: str) -> bool:
+    """Tell whether a device is a board, to which every byte goes over a serial line."""
+    return name.startswith(SERIAL)
 
 
 def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
@@ -26,7 +35,7 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
     """Return the device `name` with `dram_bytes` of DRAM, ready to run.
 
     Args:
-        name: one of `DEVICES` except `golden`.
+        name: a device except `golden`.
         config: configuration of the core.
         dram_bytes: size of its DRAM, at least.
         progress: called with one line before each slow step.
@@ -44,4 +53,7 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
     if name == "rtl":
         from .rtl import RtlAccelerator
         return RtlAccelerator(config, dram_bytes, progress, waves, activity)
-    raise UsageError(f"a program must run on one of {', '.join(DEVICES[1:])}, not {name!r}")
+    if is_board(name):
+        from .serial import SerialAccelerator, SerialAddress
+        return SerialAccelerator(config, dram_bytes, SerialAddress.parse(name.removeprefix(SERIAL)), progress)
+    raise UsageError(f"a program must run on one of {', '.join(NAMES[1:])}, not {name!r}")

@@ -39,6 +39,7 @@ class Measurement:
         self._counts_macs = False
         self._macs = np.zeros((len(self._program.layers), len(MacEvent)), np.int64)
         self._cycles: np.ndarray | None = np.zeros((len(self._program.layers), len(Cause)), np.int64)
+        self._total: int | None = 0
         self._counters: Counter[str] = Counter()
         self._moved = np.zeros(len(self._program.layers), np.int64)
         self._runs: Counter[Program] = Counter()
@@ -61,6 +62,7 @@ class Measurement:
             self._read += result.dram_bytes_read
             self._written += result.dram_bytes_written
             self._note = self._note or result.note
+            self._total = None if self._total is None or result.cycles is None else self._total + result.cycles
         for (_, layers), result in zip(hardware_code(program), results, strict=True):
             if result.macs is not None:
                 self._counts_macs = True
@@ -91,7 +93,7 @@ class Measurement:
         average = None if counted is None else np.diff(
             np.cumsum(counted) // self._samples, prepend=0).reshape(counted.shape)
         stalls = [None] * len(program.layers) if average is None else [_by_name(each) for each in average]
-        total = None if average is None else int(average.sum())
+        total = None if self._total is None else self._total // self._samples
         moved = [None] * len(stalls) if counted is None else (self._moved // self._samples).tolist()
         layers = tuple(_layer(*each, program) for each in zip(program.layers, stalls, moved, strict=True))
         waits = counted[:, Cause.DRAM].sum() / (total * self._samples) if counted is not None and total else None

@@ -16,7 +16,7 @@ from ...sim.rtl.activity import Nets, block_activity
 from ...sim.rtl.waves import Waves
 from ..activity import ActivityReport
 from ..compiler import compile_graph
-from ..devices.select import DEVICES, GOLDEN, check_device, open_accelerator
+from ..devices.select import DEVICES, GOLDEN, check_device, is_board, open_accelerator
 from ..energy import EnergyReport, clocked
 from ..errors import UsageError
 from ..graph import Graph
@@ -43,11 +43,12 @@ class Session:
 
     Args:
         network: path of a model or of a compiled program, or one of them in memory.
-        device: "golden", "sim" or "rtl"; golden needs a model.
+        device: "golden", "sim", "rtl" or "serial:PORT", see `SerialAddress`.
         config: configuration of the core; else `preset` and `settings` make it, else it is the program's own or `edge`.
         preset: name of a preset.
         settings: `KEY=VALUE` changes of it.
-        batch: samples that run at once at most; None for as many as pay. See `batching`, and `Report.batch`.
+        batch: samples that run at once at most; None for as many as pay, which is 1 for a board, because batches
+            change programs and loading one takes long. See `batching`, and `Report.batch`.
         status: called with one line before each slow step, such as compiling the RTL.
         activity: count what the array's cells multiply, in sim and rtl, and what the nets do, in rtl; not with waves.
             Samples run one by one.
@@ -69,12 +70,15 @@ class Session:
                 raise UsageError(f"waves must come from device rtl, not {device}, which has no signals")
             if activity:
                 raise UsageError("waves must be recorded by a session that does not count activity; use two")
-        if activity and device == GOLDEN:
-            raise UsageError(f"activity must come from {' or '.join(DEVICES[1:])}, not {GOLDEN}, which has no array")
+        if activity and device not in DEVICES[1:]:
+            raise UsageError(f"activity must come from {' or '.join(DEVICES[1:])}, not {device}, which "
+                             f"{'has no array' if device == GOLDEN else 'does not count it'}")
         if waves or activity:
             if batch not in (None, 1):
                 what = "waves" if waves else "activity"
                 raise UsageError(f"batch must be 1 with {what}, which is that of one program, not {batch}")
+            batch = 1
+        if is_board(device) and batch is None:
             batch = 1
         if config is not None and (preset is not None or settings):
             raise UsageError("config must come alone, not with preset or settings; put the changes into config")
