@@ -14,13 +14,18 @@ import numpy.typing as npt
 
 from ..hw.compute import array_cycles, pass_words
 from ..hw.config import AcceleratorConfig
-from ..hw.isa import HEADER, INSTR_BYTES, Unit
+from ..hw.isa import HEADER, INSTR_BYTES, UNIT_OF, Opcode, Unit
 from ..hw.issue import GRANT_LATENCY
-from ..sim.decode import Instruction, decode_instruction
+from ..sim.decode import Instruction, decode_field, decode_instruction
 from .devices.base import RunResult
 from .program import HwStep, Program
 
 IntArray = npt.NDArray[np.int64]
+
+_UNIT_OF = np.zeros(1 << HEADER["opcode"].width, np.int64)
+_UNIT_OF[list(UNIT_OF)] = list(UNIT_OF.values())
+# The fields of COMPUTE that say how long it takes.
+_WALK = ("groups", "tiles", "fir", "lead", "walk_h", "walk_w", "out_h", "out_w")
 
 
 class Cause(enum.IntEnum):
@@ -76,23 +81,22 @@ class InstructionTable:
     def of(cls, code: bytes, layers: Sequence[int] | npt.NDArray[np.integer],
            config: AcceleratorConfig) -> InstructionTable:
         """Return the table of `code`, valid instructions of `INSTR_BYTES` each."""
-        return cls.of_instructions(decode_code(code), layers, config)
-
-    @classmethod
-    def of_instructions(cls, instructions: Sequence[Instruction], layers: Sequence[int] | npt.NDArray[np.integer],
-                        config: AcceleratorConfig) -> InstructionTable:
-        """Return the table of decoded instructions."""
-        busy, words, moved = np.zeros((3, len(instructions)), np.int64)
-        for i in instructions:
-            if i.unit == Unit.COMPUTE:
-                busy[i.index] = array_cycles(config, i.fields)
-                words[i.index] = i.fields["groups"] * i.fields["tiles"] * pass_words(i.fields)
-            elif i.unit in (Unit.LOAD, Unit.STORE):
-                moved[i.index] = i.fields["rows"] * i.fields["row_words"] * config.word_bytes
-        return cls(np.array([i.unit for i in instructions], np.int64),
-                   np.array([i.waits for i in instructions], np.int64).reshape(-1, len(Unit)),
-                   np.asarray(layers, np.int64), busy, words, np.array([i.rd_banks for i in instructions], np.int64),
-                   moved)
+        words = np.frombuffer(code, np.uint8).reshape(-1, INSTR_BYTES)
+        units = _UNIT_OF[decode_field(words, "opcode")]
+        busy, streamed, moved = np.zeros((3, len(words)), np.int64)
+        compute = units == Unit.COMPUTE
+        fields = [decode_field(words[compute], name, Opcode.COMPUTE) for name in _WALK]
+        # Few of them differ in what counts here.
+        kinds, kind = np.unique(np.stack(fields, axis=-1), axis=0, return_inverse=True)
+        walks = [dict(zip(_WALK, each, strict=True)) for each in kinds.tolist()]
+        busy[compute] = np.array([array_cycles(config, walk) for walk in walks], np.int64)[kind]
+        streamed[compute] = np.array([walk["groups"] * walk["tiles"] * pass_words(walk) for walk in walks],
+                                     np.int64)[kind]
+        transfer = (units == Unit.LOAD) | (units == Unit.STORE)  # which have one layout
+        rows, row_words = (decode_field(words[transfer], name, Opcode.LOAD) for name in ("rows", "row_words"))
+        moved[transfer] = rows * row_words * config.word_bytes
+        waits = np.stack([decode_field(words, f"wait_{unit.name.lower()}") for unit in Unit], axis=-1)
+        return cls(units, waits, np.asarray(layers, np.int64), busy, streamed, decode_field(words, "rd_banks"), moved)
 
 
 def decode_code(code: bytes) -> list[Instruction]:

@@ -119,7 +119,7 @@ class TraceFile:
 def _step(program: Program, code: bytes, layers: np.ndarray) -> _Step:
     instructions = decode_code(code)
     of_unit = {unit: [i for i in instructions if i.unit == unit] for unit in Unit}
-    return _Step(instructions, of_unit, InstructionTable.of_instructions(instructions, layers, program.config))
+    return _Step(instructions, of_unit, InstructionTable.of(code, layers, program.config))
 
 
 def _events(program: Program, step: _Step, result: RunResult, start: int) -> Iterator[Event]:

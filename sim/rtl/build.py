@@ -26,7 +26,7 @@ TraceFormat = Literal["fst", "vcd"]
 
 TOP = "core"
 LIBRARY = "core.so"
-_HARNESS = ("harness.cpp", "dram.hpp", "banks.hpp")
+_HARNESS = ("harness.cpp", "dram.hpp", "port.hpp", "banks.hpp", "ring.hpp")
 # What a format needs besides; for FST in place of packages of the system.
 _TRACING: dict[TraceFormat | None, tuple[str, ...]] = {
     None: (), "fst": ("lz4.h", "zlib.h"), "vcd": ("activity.hpp",)}

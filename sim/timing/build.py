@@ -5,7 +5,7 @@ import importlib.resources
 import os
 from pathlib import Path
 
-from ...hw import accumulator, axi, csr, fetch, isa, issue, scratchpad, vector, window
+from ...hw import accumulator, axi, compute, csr, fetch, isa, issue, scratchpad, vector, window
 from ...hw.csr import Counter
 from ...hw.isa import Opcode, Unit
 from ..native import Progress, cache_dir, digest, require_tools, run_compiler, shared_object
@@ -14,9 +14,9 @@ __all__ = ["build", "constants"]
 
 LIBRARY = "timing.so"
 COMPILER = "g++"
-_SOURCES = ("timing/core.cpp", "timing/engines.hpp", "timing/instruction.hpp", "timing/issue.hpp",
-            "timing/streams.hpp", "timing/transfers.hpp", "rtl/dram.hpp", "rtl/banks.hpp")
-_FLAGS = ("-O2", "-std=c++17", "-fPIC", "-shared", "-fvisibility-inlines-hidden")
+_SOURCES = ("timing/core.cpp", "timing/bus.hpp", "timing/engines.hpp", "timing/instruction.hpp", "timing/issue.hpp",
+            "timing/streams.hpp", "timing/transfers.hpp", "rtl/port.hpp", "rtl/banks.hpp", "rtl/ring.hpp")
+_FLAGS = ("-O3", "-std=c++17", "-fPIC", "-shared", "-fvisibility-inlines-hidden")
 
 # The numbers that the model takes from the gateware, by the module that defines them.
 _NUMBERS = {
@@ -37,7 +37,8 @@ _BODIES = {"TRANSFER": isa.TRANSFER, "COMPUTE": isa.COMPUTE, "REQUANT": isa.REQU
 def constants() -> str:
     """Return `constants.hpp`: numbers, opcodes, units, counters and fields of the gateware, as C++."""
     numbers = {name: getattr(module, name) for module, names in _NUMBERS.items() for name in names}
-    numbers |= {"CSR_START_LATENCY": csr.START_LATENCY, "UNITS": len(Unit), "COUNTERS": len(Counter)}
+    numbers |= {"CSR_START_LATENCY": csr.START_LATENCY, "COMPUTE_START_LATENCY": compute.START_LATENCY,
+                "UNITS": len(Unit), "COUNTERS": len(Counter)}
     kinds: tuple[type[enum.IntEnum], ...] = (Opcode, Unit, Counter)
     numbers |= {f"{kind.__name__.upper()}_{each.name}": each.value for kind in kinds for each in kind}
     lines = [f"constexpr unsigned {name} = {value};" for name, value in numbers.items()]

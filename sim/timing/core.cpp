@@ -1,21 +1,19 @@
 // The control of one core, cycle by cycle, with the DRAM model of the `rtl` device but without data.
 //
-// A cycle in which no register changes is followed by equal ones until one of the times that the units wait for. So the
-// control runs only when such a time has come or the transfers have something for it, the transfers only while there
-// are any, and when neither runs, all cycles until the next such time are counted at once.
+// A cycle counts only where something happens: the control is clocked when one of a few known times has come or a
+// transfer has something for it, and the transfers when a wire between them changes (bus.hpp).
 //
 // Compiled with -DWORD_BYTES=<bytes per beat>.
 
-#include "../rtl/dram.hpp"
+#include <vector>
+
+#include "bus.hpp"
 #include "engines.hpp"
 #include "instruction.hpp"
 #include "issue.hpp"
 #include "streams.hpp"
-#include "transfers.hpp"
 
 namespace {
-
-using Memory = Dram<WORD_BYTES>;
 
 // Mirrored by model.py.
 struct Settings {
@@ -36,16 +34,10 @@ enum Outcome : uint32_t { FINISHED, WATCHDOG, EMPTY };
 class Core {
 public:
     Core(const Settings& s, const uint8_t* code, uint32_t count, uint32_t address, uint64_t* issued, uint64_t* retired)
-        : settings_(s), issued_(issued), retired_(retired), fetch_(WORD_BYTES, count, address),
-          load_(WORD_BYTES, s.outstanding), store_(WORD_BYTES, s.outstanding),
-          arbiter_(s.outstanding + s.fetch_bursts), issue_(s.queue_depth),
-          compute_(s.rows, s.compute_latency, s.array_empty), dram_(nullptr, 0) {
-        for (uint32_t index = 0; index < count; index++) program_.push_back(decode(code + index * INSTR_BYTES, index));
-        master_.ar.burst = master_.aw.burst = 1;
-        while (1u << master_.ar.size < WORD_BYTES) master_.aw.size = ++master_.ar.size;
-        // Without memory all addresses answer DECERR; the time is the same.
-        dram_.configure(s.dram_latency, s.dram_bandwidth, s.dram_banks, 0, 0);
-        dram_.skip(FIRST);
+        : settings_(s), program_(decoded(code, count, s.banks)), issued_(issued), retired_(retired),
+          bus_(program_.data(), count, address, s.outstanding, s.fetch_bursts, s.step_all), issue_(s.queue_depth),
+          compute_(s.rows, s.compute_latency, s.array_empty) {
+        bus_.begin(FIRST, s.dram_latency, s.dram_bandwidth, s.dram_banks);
     }
 
     void run(Result& result) {
@@ -56,12 +48,17 @@ public:
                 result.index = i.index;
                 return;
             }
+        observe(FIRST);
         while (!cycle()) {}
-        if (!finished_) {
+        if (bus_.fetching() || !issue_.idle()) {
             result.outcome = WATCHDOG;
             issue_.stuck(result.unit, result.index);
         }
         count_control(now_);
+        counters_[COUNTER_LOAD_BUSY] = bus_.load_busy;
+        counters_[COUNTER_STORE_BUSY] = bus_.store_busy;
+        counters_[COUNTER_DRAM_READ] = bus_.read;
+        counters_[COUNTER_DRAM_WRITE] = bus_.written;
         counters_[COUNTER_CYCLES] = now_ - FIRST;
         counters_[COUNTER_INSTRUCTIONS] = program_.size();
         std::copy(counters_, counters_ + COUNTERS, result.counters);
@@ -72,83 +69,72 @@ private:
     static constexpr uint64_t FIRST = CSR_START_LATENCY + 1;
 
     const Settings& settings_;
-    std::vector<Instruction> program_;
+    const std::vector<Instruction> program_;
     uint64_t *issued_, *retired_;
     std::vector<uint32_t> started_[UNITS]; // instructions of each unit, in order
     size_t ended_[UNITS] = {};
     uint64_t now_ = FIRST, progress_ = FIRST - 1;
     uint64_t counters_[COUNTERS] = {};
-    Fetch fetch_;
-    Load load_;
-    Store store_;
-    Arbiter arbiter_;
+    Bus bus_;
     Issue issue_;
     Compute compute_;
     Vector vector_;
-    Memory dram_;
-    Memory::MasterPins master_;
-    unsigned in_flight_ = 0; // DRAM bursts
-    bool finished_ = false;
-    // What `control` found, which holds from `since` until it runs again, at the latest in cycle `until`.
+    uint64_t compute_wakes_ = 0, vector_wakes_ = 0;
+    // What the control shows from cycle `since` on until it is clocked again, at the latest in cycle `until`.
     struct {
         uint64_t since = FIRST, until = FIRST;
         bool compute_busy = false, vector_busy = false, array_active = false, vector_active = false;
         unsigned waits = COUNTERS; // a counter, or COUNTERS for none
     } held_;
 
-    Instruction decode(const uint8_t* bytes, uint32_t index) const {
-        Instruction i = {};
-        i.bytes = bytes;
-        i.index = index;
-        i.opcode = i[HEADER_OPCODE];
-        i.unit = UNIT_OF[i.opcode];
-        const unsigned banks = (1u << settings_.banks) - 1;
-        i.read_banks = i[HEADER_RD_BANKS] & banks;
-        i.write_banks = i[HEADER_WR_BANKS] & banks;
-        i.waits[UNIT_LOAD] = i[HEADER_WAIT_LOAD];
-        i.waits[UNIT_COMPUTE] = i[HEADER_WAIT_COMPUTE];
-        i.waits[UNIT_VECTOR] = i[HEADER_WAIT_VECTOR];
-        i.waits[UNIT_STORE] = i[HEADER_WAIT_STORE];
-        return i;
+    static std::vector<Instruction> decoded(const uint8_t* code, uint32_t count, unsigned banks) {
+        std::vector<Instruction> program(count);
+        for (uint32_t index = 0; index < count; index++)
+            program[index] = Instruction(code + index * INSTR_BYTES, index, (1u << banks) - 1);
+        return program;
     }
 
-    // One cycle, or several equal ones. Returns whether it is the last.
+    // One cycle with an event, and those before the next. Returns whether it is the last.
     bool cycle() {
         const uint64_t now = now_;
-        const Instruction* head = fetch_.out.valid() ? &program_[fetch_.out.front()] : nullptr;
+        const Instruction* head = bus_.offered();
         const Instruction* delivered = head && issue_.ready(head->unit) ? head : nullptr;
-        const Instruction* load = load_.start_ready() ? issue_.granted(UNIT_LOAD) : nullptr;
-        const Instruction* store = store_.start_ready() ? issue_.granted(UNIT_STORE) : nullptr;
-        const bool watchdog = now > FIRST && now > progress_ + settings_.watchdog;
-        if (now >= held_.until || delivered || load || store || load_.done || store_.done || store_.release())
-            control(now, delivered, load, store);
-        if (held_.array_active || held_.vector_active) progress_ = now;
-        const bool still = transfers(now, delivered, load, store);
-        uint64_t next = now + 1;
-        if (still && !finished_ && !watchdog) next = std::min(held_.until, progress_ + settings_.watchdog + 1);
-        if (still) dram_.skip(next - now);
-        if (held_.array_active || held_.vector_active) progress_ = next - 1;
-        now_ = next;
-        return finished_ || watchdog;
+        const Instruction* load = bus_.load_ready() ? issue_.granted(UNIT_LOAD) : nullptr;
+        const Instruction* store = bus_.store_ready() ? issue_.granted(UNIT_STORE) : nullptr;
+        const bool active = held_.array_active || held_.vector_active;
+        progress_ = std::max(progress_, bus_.moved(now));
+        const bool watchdog = now > progress_ + settings_.watchdog;
+        const bool last = now != FIRST && (watchdog || (!bus_.fetching() && issue_.idle()));
+        const bool meet = delivered || load || store; // something passes between control and transfers
+        const bool controls = now >= held_.until || meet || bus_.pulses();
+        if (controls) control(now, delivered, load, store);
+        const bool once = meet || last || settings_.step_all;
+        if (once) bus_.clock(now, load, store, delivered);
+        if (controls) observe(now + 1);
+        now_ = once ? now + 1 : bus_.run(held_.until, active ? NEVER : progress_ + settings_.watchdog + 1);
+        if (active) progress_ = now_ - 1;
+        return last;
     }
 
-    // The queues and the units that compute; `load` and `store` are the instructions that those units take.
+    // The edge that ends a cycle, for the queues and the units that compute; `load` and `store` are the instructions that
+    // those units take.
     void control(uint64_t now, const Instruction* delivered, const Instruction* load, const Instruction* store) {
-        count_control(now);
         const Instruction* start[UNITS];
         bool taken[UNITS], done[UNITS], release[UNITS];
         start[UNIT_LOAD] = load;
         start[UNIT_COMPUTE] = compute_.start_ready(now) ? issue_.granted(UNIT_COMPUTE) : nullptr;
         start[UNIT_VECTOR] = vector_.start_ready() ? issue_.granted(UNIT_VECTOR) : nullptr;
         start[UNIT_STORE] = store;
-        done[UNIT_LOAD] = release[UNIT_LOAD] = load_.done;
+        done[UNIT_LOAD] = release[UNIT_LOAD] = bus_.load_done();
         done[UNIT_COMPUTE] = compute_.done(now);
         release[UNIT_COMPUTE] = compute_.release(now);
         done[UNIT_VECTOR] = release[UNIT_VECTOR] = vector_.done(now);
-        done[UNIT_STORE] = store_.done;
-        release[UNIT_STORE] = store_.release();
+        done[UNIT_STORE] = bus_.store_done();
+        release[UNIT_STORE] = bus_.store_release();
+        bool issues = delivered || issue_.moves() || settings_.step_all;
         for (unsigned u = 0; u < UNITS; u++) {
             taken[u] = start[u];
+            issues |= taken[u] || done[u] || release[u];
             if (taken[u]) {
                 issued_[start[u]->index] = now;
                 started_[u].push_back(start[u]->index);
@@ -156,8 +142,24 @@ private:
             if (done[u]) retired_[started_[u][ended_[u]++]] = now;
             if (taken[u] || done[u]) progress_ = now;
         }
-        finished_ = now != FIRST && !fetch_.busy() && issue_.idle();
+        if (start[UNIT_COMPUTE] || now >= compute_wakes_) compute_wakes_ = clocked(compute_, now, start[UNIT_COMPUTE]);
+        if (start[UNIT_VECTOR] || now >= vector_wakes_) vector_wakes_ = clocked(vector_, now, start[UNIT_VECTOR]);
+        if (issues) issue_.clock(delivered, taken, done, release);
+    }
 
+    // Clock `unit` and return when it must be clocked again.
+    template <class T>
+    uint64_t clocked(T& unit, uint64_t now, const Instruction* start) const {
+        unit.clock(now, start);
+        Alarm alarm{now};
+        if (settings_.step_all) alarm.from(0);
+        unit.wake(alarm);
+        return alarm.next;
+    }
+
+    // Look at what the control shows from cycle `now` on.
+    void observe(uint64_t now) {
+        count_control(now);
         held_.since = now;
         held_.compute_busy = compute_.busy(now);
         held_.vector_busy = vector_.busy();
@@ -166,21 +168,16 @@ private:
         held_.waits = COUNTERS;
         if (!held_.array_active) {
             held_.waits = compute_.starved(now) ? COUNTER_WAIT_WEIGHTS : issue_.blocked();
-            if (held_.waits == COUNTERS && issue_.compute_empty() && fetch_.busy()) held_.waits = COUNTER_WAIT_FETCH;
+            if (held_.waits == COUNTERS && issue_.compute_empty() && bus_.fetching()) held_.waits = COUNTER_WAIT_FETCH;
         }
-
-        bool changed = now == FIRST || settings_.step_all;
-        changed |= compute_.clock(now, start[UNIT_COMPUTE]);
-        changed |= vector_.clock(now, start[UNIT_VECTOR]);
-        changed |= issue_.clock(delivered, taken, done, release);
-        Alarm alarm{now};
-        if (changed) {
-            alarm.at(now + 1);
-        } else {
-            compute_.wake(alarm);
-            vector_.wake(alarm);
-        }
-        held_.until = alarm.next;
+        const bool starts = (issue_.granted(UNIT_LOAD) && bus_.load_ready())
+            || (issue_.granted(UNIT_COMPUTE) && compute_.start_ready(now))
+            || (issue_.granted(UNIT_VECTOR) && vector_.start_ready())
+            || (issue_.granted(UNIT_STORE) && bus_.store_ready());
+        const Instruction* head = bus_.offered();
+        const bool ends = issue_.idle() && !bus_.fetching();
+        const bool again = starts || ends || issue_.moves() || (head && issue_.ready(head->unit));
+        held_.until = again ? now : std::min(compute_wakes_, vector_wakes_);
     }
 
     void count_control(uint64_t now) {
@@ -189,52 +186,6 @@ private:
         if (held_.vector_busy) counters_[COUNTER_VECTOR_BUSY] += cycles;
         if (held_.array_active) counters_[COUNTER_ARRAY_ACTIVE] += cycles;
         if (held_.waits != COUNTERS) counters_[held_.waits] += cycles;
-    }
-
-    // Everything up to DRAM. Returns whether it will do nothing until `control` has something for it.
-    bool transfers(uint64_t now, bool delivered, const Instruction* load, const Instruction* store) {
-        const bool untouched = fetch_.still() && load_.still() && store_.still() && arbiter_.address.empty()
-            && !delivered && !load && !store;
-        if (untouched && !in_flight_ && !settings_.step_all) return true;
-
-        const Memory::SlavePins& pins = dram_.pins();
-        const bool room = arbiter_.room();
-        const bool fetch_asks = fetch_.address.valid(), load_asks = load_.address.valid();
-        const bool to_load = arbiter_.to_load(fetch_asks, load_asks);
-        const Address* chosen = to_load ? &load_.address.front() : fetch_asks ? &fetch_.address.front() : nullptr;
-        const Address asked = chosen ? *chosen : Address{};
-        const bool for_load = arbiter_.owned() && arbiter_.owner_is_load();
-        const bool for_fetch = arbiter_.owned() && !for_load;
-        master_.rready = for_fetch || (for_load && load_.data_ready());
-        master_.bready = store_.response_ready();
-        master_.w.valid = store_.words.valid();
-        master_.w.last = master_.w.valid && store_.words.front();
-        present(master_.ar, arbiter_.address);
-        present(master_.aw, store_.address);
-        const bool ar = master_.ar.valid && pins.arready, aw = master_.aw.valid && pins.awready;
-        const bool offered = pins.rvalid, read = offered && master_.rready;
-        const bool written = master_.w.valid && pins.wready;
-        const bool response = pins.bvalid, read_last = read && pins.rlast;
-        counters_[COUNTER_LOAD_BUSY] += load_.busy();
-        counters_[COUNTER_STORE_BUSY] += store_.busy();
-        counters_[COUNTER_DRAM_READ] += read;
-        counters_[COUNTER_DRAM_WRITE] += written;
-        if (read || written) progress_ = now;
-
-        in_flight_ += unsigned(ar) + unsigned(aw) - unsigned(read_last) - unsigned(response && master_.bready);
-        dram_.clock(master_);
-        fetch_.clock(fetch_asks && room && !to_load, offered && for_fetch, delivered);
-        load_.clock(load, room && to_load, offered && for_load);
-        store_.clock(store, aw, written, response);
-        arbiter_.clock(chosen ? &asked : nullptr, to_load, ar, read_last);
-        return false;
-    }
-
-    static void present(Memory::AddressPins& pins, const Slice<Address>& slice) {
-        pins.valid = slice.valid();
-        if (!pins.valid) return;
-        pins.addr = slice.front().addr;
-        pins.len = slice.front().len;
     }
 };
 

@@ -1,8 +1,8 @@
 // The compute and vector units. Their walks over pixels take a known time, so each is kept as the cycle of its end and
 // not stepped; what the units do in between is the control of hw/compute.py and hw/vector.py.
 //
-// `clock` returns whether a register changed that later cycles depend on. When none did, nothing happens before the
-// earliest of the times that `wake` gives.
+// `clock` is the edge that ends a cycle. It is needed in those with a start and in the ones that `wake` names after the
+// clock before; in between, nothing that a unit shows changes.
 #pragma once
 
 #include "instruction.hpp"
@@ -14,35 +14,29 @@ public:
     Compute(unsigned rows, unsigned latency, unsigned empty)
         : period_(std::max(rows, MIN_PASS)), latency_(latency), empty_(empty) {}
 
-    bool start_ready(uint64_t now) const { return !loading(now) && !waiting_; }
+    bool start_ready(uint64_t now) const { return !working(now); }
     bool release(uint64_t now) const { return releases_.at(now); }
     bool done(uint64_t now) const { return dones_.at(now); }
     // A pixel word is on its way to the array.
     bool active(uint64_t now) const { return now >= begun_ + PASS_LATENCY && now < walked_ + PASS_LATENCY; }
-    bool busy(uint64_t now) const { return loading(now) || waiting_ || (now > begun_ && now < walked_ + PASS_LATENCY); }
-    bool starved(uint64_t now) const { return now >= walked_ && !waiting_ && loading(now); }
+    bool busy(uint64_t now) const { return working(now) || (now > begun_ && now < walked_ + PASS_LATENCY); }
+    // The streamer is done with its pass, but the tile of the next one, or the last one, still loads.
+    bool starved(uint64_t now) const { return now >= walked_ && now < loaded(); }
 
-    bool clock(uint64_t now, const Instruction* start) {
-        if (ending_ && now >= loaded_) busy_ = ending_ = false;
-        bool changed = start || (busy_ && !primed_);
-        const bool at_row0 = busy_ && primed_ && now >= loaded_ && !waiting_;
-        const bool same_mode = mode_.fir == body_.mode.fir && (!mode_.fir || (
-            mode_.spacing == body_.mode.spacing && mode_.walk_w == body_.mode.walk_w));
-        const bool settled = now >= settled_ && !(moved_ && now < drained_);
-        const bool take = waiting_ && now >= walked_ && settled && (same_mode || now >= emptied_);
-        if (releases_.at(now)) releases_.pop(), changed = true;
-        if (dones_.at(now)) dones_.pop(), changed = true;
-        if (take) begin_pass(now), changed = true;
-        if (busy_ && !primed_) primed_ = true;
-        if (at_row0) load_tile(now), changed = true;
-        if (start) accept(*start);
-        return changed;
+    void clock(uint64_t now, const Instruction* start) {
+        if (releases_.at(now)) releases_.pop();
+        if (dones_.at(now)) dones_.pop();
+        // A pass that follows without a gap changes nothing that shows, so it begins already now.
+        if (passes_ && now >= takes())
+            do begin_pass(takes());
+            while (passes_ && takes() == walked_);
+        if (start) accept(*start, now);
     }
 
     void wake(Alarm& alarm) const {
-        for (uint64_t time : {loaded_, walked_, walked_ + PASS_LATENCY, begun_ + PASS_LATENCY, settled_, drained_,
-                              emptied_})
-            alarm.at(time);
+        if (passes_) alarm.from(takes());
+        if (walked_ < loaded()) alarm.before(walked_);
+        for (uint64_t time : {loaded(), begun_ + PASS_LATENCY, walked_ + PASS_LATENCY}) alarm.before(time);
         releases_.wake(alarm);
         dones_.wake(alarm);
     }
@@ -52,23 +46,17 @@ private:
         bool fir = false;
         unsigned spacing = 0, walk_w = 0;
     };
-    struct Body {
-        Mode mode;
-        bool accumulate;
-        unsigned acc, groups;
-        uint64_t tiles, pixels; // of a group, of a pass
-    };
 
     const unsigned period_, latency_, empty_;
-    // Loader: it has an instruction, its walker holds the next pass, a pass waits for the streamer.
-    bool busy_ = false, primed_ = false, waiting_ = false;
-    bool fresh_ = false;  // the first pass of the instruction is still to come
-    bool last_ = false;   // the waiting pass is the last of its instruction
-    bool ending_ = false; // the tile that loads is the last of its instruction
-    bool moved_ = false;
-    Body body_ = {};
-    uint64_t tile_ = 0;
-    uint64_t loaded_ = 0; // the next tile may begin to load
+    // Loader. A tile goes through the rows in `period_` cycles, from the cycle before `takeable_` on.
+    uint64_t passes_ = 0;              // of the instruction that have not begun
+    uint64_t takeable_ = 0;            // from when on the next pass may begin
+    uint64_t free_ = 0;                // from when on the next instruction may be taken, once no pass is left
+    bool moved_ = false;               // the next pass adds to sums that the one before may still write
+    // Of the instruction that is loaded.
+    Mode next_mode_;
+    unsigned next_acc_ = 0;
+    uint64_t pixels_ = 0; // of a pass
     // Streamer.
     Mode mode_;
     unsigned acc_ = 0;
@@ -76,45 +64,40 @@ private:
     uint64_t settled_ = 0, drained_ = 0, emptied_ = 0;
     Pulses releases_, dones_;
 
-    bool loading(uint64_t now) const { return busy_ && !(ending_ && now >= loaded_); }
+    bool working(uint64_t now) const { return passes_ || now < free_; }
+    uint64_t loaded() const { return passes_ ? takeable_ : free_; }
 
-    void accept(const Instruction& i) {
-        body_.mode = {i[COMPUTE_FIR] != 0, i[COMPUTE_SPACING], i[COMPUTE_WALK_W]};
-        body_.accumulate = i[COMPUTE_ACCUMULATE];
-        body_.acc = i[COMPUTE_ACC];
-        body_.groups = i[COMPUTE_GROUPS];
-        body_.tiles = uint64_t(i[COMPUTE_KW]) * i[COMPUTE_KH] * i[COMPUTE_BLOCKS];
-        body_.pixels = body_.mode.fir ? i[COMPUTE_LEAD] + uint64_t(i[COMPUTE_WALK_W]) * i[COMPUTE_WALK_H]
-                                      : uint64_t(i[COMPUTE_OUT_W]) * i[COMPUTE_OUT_H];
-        busy_ = fresh_ = true;
-        primed_ = false;
-        tile_ = 0;
+    // The first cycle in which the streamer may take the next pass.
+    uint64_t takes() const {
+        const bool same_mode = mode_.fir == next_mode_.fir && (!mode_.fir || (
+            mode_.spacing == next_mode_.spacing && mode_.walk_w == next_mode_.walk_w));
+        return std::max({takeable_, walked_, settled_, moved_ ? drained_ : 0, same_mode ? 0 : emptied_});
     }
 
-    void load_tile(uint64_t now) {
-        const bool group_ends = ++tile_ == body_.tiles;
-        waiting_ = true;
-        last_ = ending_ = group_ends && body_.groups == 1;
-        moved_ = fresh_ && body_.accumulate && (body_.mode.fir || body_.acc != acc_);
-        fresh_ = false;
-        loaded_ = now + period_;
-        if (group_ends && !last_) {
-            primed_ = false;
-            tile_ = 0;
-            body_.groups--;
-        }
+    void accept(const Instruction& i, uint64_t now) {
+        next_mode_ = {i[COMPUTE_FIR] != 0, i[COMPUTE_SPACING], i[COMPUTE_WALK_W]};
+        next_acc_ = i[COMPUTE_ACC];
+        moved_ = i[COMPUTE_ACCUMULATE] && (next_mode_.fir || next_acc_ != acc_);
+        passes_ = uint64_t(i[COMPUTE_KW]) * i[COMPUTE_KH] * i[COMPUTE_BLOCKS] * i[COMPUTE_GROUPS];
+        pixels_ = next_mode_.fir ? i[COMPUTE_LEAD] + uint64_t(i[COMPUTE_WALK_W]) * i[COMPUTE_WALK_H]
+                                 : uint64_t(i[COMPUTE_OUT_W]) * i[COMPUTE_OUT_H];
+        takeable_ = now + COMPUTE_START_LATENCY;
     }
 
     void begin_pass(uint64_t now) {
         if (now > walked_) begun_ = now;
-        walked_ = now + body_.pixels;
-        mode_ = body_.mode;
-        acc_ = body_.acc;
+        walked_ = now + pixels_;
+        mode_ = next_mode_;
+        acc_ = next_acc_;
+        moved_ = false;
         settled_ = now + MIN_PASS;
         drained_ = walked_ + MIN_PASS - 1;
         emptied_ = walked_ + PASS_LATENCY + empty_;
-        waiting_ = false;
-        if (last_) {
+        const uint64_t next_tile = std::max(takeable_ - 1 + period_, now + 1);
+        if (--passes_) {
+            takeable_ = next_tile + 1;
+        } else {
+            free_ = next_tile;
             releases_.push(walked_ + PASS_LATENCY - 1);
             dones_.push(walked_ + latency_ - 1);
         }
@@ -129,7 +112,7 @@ public:
     // Words are on their way, or a table's entries.
     bool active() const { return busy_ && (!is_requant() || in_group_ || params_ready_); }
 
-    bool clock(uint64_t now, const Instruction* start) {
+    void clock(uint64_t now, const Instruction* start) {
         const bool reloading = busy_ && now < reloaded_;
         const bool reads = groups_to_read_ && !params_ready_ && !params_held_ && !reloading;
         const bool reads_acc = busy_ && is_requant() && (in_group_ || params_ready_);
@@ -141,15 +124,15 @@ public:
         const bool begin = after_ && (!busy_ || all_read)
             && (unfinished_ == 0 || (next_is_requant && is_requant() && params_ready_));
         const bool done = dones_.at(now);
-        bool changed = start || begin || done || all_read || group_begin || group_end || params_held_;
+        changed_ = start || begin || done || all_read || group_begin || group_end || params_held_;
 
         params_held_ = group_begin;
         if (reads && !reading_) {
-            reading_ = changed = true;
+            reading_ = changed_ = true;
             params_read_ = now + PARAM_WORDS - 1;
         }
         if (reads && now == params_read_) {
-            params_ready_ = changed = true;
+            params_ready_ = changed_ = true;
             reading_ = false;
             groups_to_read_--;
         } else if (group_begin) {
@@ -168,10 +151,10 @@ public:
             after_ = start;
             if (start->opcode == OPCODE_REQUANT) groups_to_read_ = (*start)[REQUANT_GROUPS];
         }
-        return changed;
     }
 
     void wake(Alarm& alarm) const {
+        if (changed_) alarm.from(0);
         for (uint64_t time : {params_read_, all_read_, reloaded_}) alarm.at(time);
         dones_.wake(alarm);
     }
@@ -188,6 +171,7 @@ private:
     bool params_ready_ = false, params_held_ = false, reading_ = false, in_group_ = false;
     uint64_t params_read_ = 0;
     Pulses dones_;
+    bool changed_ = false; // a register did with the last edge that the next cycle depends on
 
     bool is_requant() const { return current_ && current_->opcode == OPCODE_REQUANT; }
 

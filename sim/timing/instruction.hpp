@@ -12,11 +12,25 @@ struct Field {
 #include "constants.hpp"
 
 struct Instruction {
-    const uint8_t* bytes;
-    uint32_t index;
-    unsigned opcode, unit;
-    unsigned read_banks, write_banks;
-    uint32_t waits[UNITS];
+    const uint8_t* bytes = nullptr;
+    uint32_t index = 0;
+    unsigned opcode = 0, unit = 0;
+    unsigned read_banks = 0, write_banks = 0;
+    uint32_t waits[UNITS] = {};
+
+    Instruction() = default;
+    // `banks`: mask of those that exist.
+    Instruction(const uint8_t* bytes, uint32_t index, unsigned banks) : bytes(bytes), index(index) {
+        const Instruction& i = *this;
+        opcode = i[HEADER_OPCODE];
+        unit = UNIT_OF[opcode];
+        read_banks = i[HEADER_RD_BANKS] & banks;
+        write_banks = i[HEADER_WR_BANKS] & banks;
+        waits[UNIT_LOAD] = i[HEADER_WAIT_LOAD];
+        waits[UNIT_COMPUTE] = i[HEADER_WAIT_COMPUTE];
+        waits[UNIT_VECTOR] = i[HEADER_WAIT_VECTOR];
+        waits[UNIT_STORE] = i[HEADER_WAIT_STORE];
+    }
 
     // Read without sign; fields are little endian and at most 32 bits wide.
     uint32_t operator[](Field field) const {

@@ -1,8 +1,6 @@
 // hw/issue.py: instruction queues, dependency tokens and locks of activation banks.
 #pragma once
 
-#include <vector>
-
 #include "instruction.hpp"
 #include "streams.hpp"
 
@@ -33,18 +31,16 @@ private:
 class Issue {
 public:
     explicit Issue(unsigned queue_depth) {
-        for (unsigned u = 0; u < UNITS; u++) queues_.emplace_back(queue_depth);
+        for (auto& queue : queues_) queue = Queue(queue_depth);
     }
 
     bool ready(unsigned unit) const { return queues_[unit].ready(); }
     // The instruction that `unit` may start, or null.
     const Instruction* granted(unsigned unit) const { return granted_[unit] ? queues_[unit].front() : nullptr; }
-    bool idle() const {
-        for (unsigned u = 0; u < UNITS; u++)
-            if (queues_[u].valid() || retired_[u] != started_[u]) return false;
-        return true;
-    }
+    bool idle() const { return !unretired_; }
     bool compute_empty() const { return !queues_[UNIT_COMPUTE].valid(); }
+    // Whether a register changes in the next cycle without anything from outside.
+    bool moves() const { return stale_ || grant_ != UNITS; }
     // Why the head of the compute queue is not granted, as a counter, or `COUNTERS`.
     unsigned blocked() const {
         if (!queues_[UNIT_COMPUTE].valid() || !fresh_[UNIT_COMPUTE] || granted_[UNIT_COMPUTE]) return COUNTERS;
@@ -56,38 +52,36 @@ public:
     }
 
     // `added`: the instruction that enters its queue, or null; per unit, whether its head is taken, whether it retires
-    // an instruction, and whether it gives banks back. Returns whether a register changed.
-    bool clock(const Instruction* added, const bool* taken, const bool* done, const bool* release) {
-        unsigned grant = UNITS;
-        for (unsigned u : PRIORITY)
-            if (grant == UNITS && may_go(u)) grant = u;
-        bool changed = added || grant != UNITS;
+    // an instruction, and whether it gives banks back.
+    void clock(const Instruction* added, const bool* taken, const bool* done, const bool* release) {
+        unsigned stale = 0;
         for (unsigned u = 0; u < UNITS; u++) {
-            unsigned tokens = 0;
-            if (queues_[u].valid())
-                for (unsigned v = 0; v < UNITS; v++) tokens |= unsigned(retired_[v] >= queues_[u].front()->waits[v]) << v;
-            next_tokens_[u] = tokens;
-        }
-        for (unsigned u = 0; u < UNITS; u++) {
-            const bool fresh = queues_[u].valid() && !taken[u];
-            changed |= taken[u] || done[u] || release[u] || fresh != fresh_[u] || next_tokens_[u] != tokens_[u];
-            fresh_[u] = fresh;
-            tokens_[u] = next_tokens_[u];
-            if (u == grant || release[u]) locks_[u].clock(u == grant ? queues_[u].front() : nullptr, release[u]);
-            if (u == grant) granted_[u] = true;
-            else if (taken[u]) granted_[u] = false;
-            retired_[u] += done[u];
+            if (stale_ >> u & 1) look(u);
+            if (u == grant_ || release[u]) locks_[u].clock(u == grant_ ? queues_[u].front() : nullptr, release[u]);
+            if (u == grant_) granted_[u] = true;
             if (taken[u]) {
+                granted_[u] = fresh_[u] = false;
+                stale |= 1u << u;
                 started_[u]++;
                 last_index_[u] = queues_[u].front()->index;
                 queues_[u].pop();
             }
         }
+        for (unsigned u = 0; u < UNITS; u++) {
+            retired_[u] += done[u];
+            unretired_ -= done[u];
+            if (done[u]) stale = ALL;
+        }
         if (added) {
+            if (!queues_[added->unit].valid()) stale |= 1u << added->unit;
             queues_[added->unit].push(added);
             awaited_++;
+            unretired_++;
         }
-        return changed;
+        stale_ = stale;
+        grant_ = UNITS;
+        for (unsigned u : PRIORITY)
+            if (grant_ == UNITS && may_go(u)) grant_ = u;
     }
 
     // Whom to blame when nothing moves.
@@ -109,12 +103,25 @@ public:
 private:
     static constexpr unsigned ALL = (1u << UNITS) - 1;
 
-    std::vector<Fifo<const Instruction*>> queues_;
+    using Queue = Fifo<const Instruction*>;
+
+    Queue queues_[UNITS];
     Locks locks_[UNITS];
-    uint32_t retired_[UNITS] = {}, started_[UNITS] = {}, last_index_[UNITS] = {}, awaited_ = 0;
+    uint32_t retired_[UNITS] = {}, started_[UNITS] = {}, last_index_[UNITS] = {}, awaited_ = 0, unretired_ = 0;
     // Tokens are a cycle old, so they belong to the head only when it is not `fresh`ly arrived.
-    unsigned tokens_[UNITS] = {}, next_tokens_[UNITS] = {};
+    unsigned tokens_[UNITS] = {};
     bool fresh_[UNITS] = {}, granted_[UNITS] = {};
+    // What the registers above do not hold yet: units whose head or tokens changed with the last edge, and who is granted
+    // in this cycle.
+    unsigned stale_ = 0, grant_ = UNITS;
+
+    // Compare the tokens of a head with what is retired.
+    void look(unsigned u) {
+        fresh_[u] = queues_[u].valid();
+        tokens_[u] = 0;
+        if (!fresh_[u]) return;
+        for (unsigned v = 0; v < UNITS; v++) tokens_[u] |= unsigned(retired_[v] >= queues_[u].front()->waits[v]) << v;
+    }
 
     bool may_go(unsigned u) const {
         if (!queues_[u].valid() || !fresh_[u] || tokens_[u] != ALL || granted_[u] || locks_[u].full()) return false;

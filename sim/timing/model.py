@@ -16,6 +16,9 @@ from .build import build
 
 __all__ = ["TimingModel", "WatchdogError"]
 
+# The unit of each opcode that exists.
+_UNITS = np.zeros(1 << 8, np.uint8)
+_UNITS[list(UNIT_OF)] = list(UNIT_OF.values())
 # Outcomes of core.cpp.
 _WATCHDOG, _EMPTY = 1, 2
 
@@ -79,7 +82,7 @@ class TimingModel:
             If an instruction does not exist or does nothing.
         """
         count = len(code) // INSTR_BYTES
-        issue, retire = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
+        issue, retire = np.zeros((2, count), np.uint64)
         result = _Result()
         pointer = ctypes.POINTER(ctypes.c_uint64)
         self._lib.systolith_timing(ctypes.byref(self._settings), code, ctypes.c_uint32(count),
@@ -89,8 +92,8 @@ class TimingModel:
             raise ValueError(f"instruction {result.index} must have an opcode that exists and work to do")
         if result.outcome == _WATCHDOG:
             raise WatchdogError(Unit(result.unit), result.index)
-        opcodes = np.frombuffer(code, np.uint8)[::INSTR_BYTES]
-        of = {unit: np.isin(opcodes, [opcode for opcode, owner in UNIT_OF.items() if owner == unit]) for unit in Unit}
+        units = _UNITS[np.frombuffer(code, np.uint8)[::INSTR_BYTES]]
+        of = {unit: np.flatnonzero(units == unit) for unit in Unit}
         counters = {counter.name: int(result.counters[counter]) for counter in Counter}
         return CoreResult(counters[Counter.CYCLES.name], counters, {unit: issue[of[unit]] for unit in Unit},
                           {unit: retire[of[unit]] for unit in Unit})

@@ -3,22 +3,21 @@
 
 #include <cstdint>
 
+#include "../rtl/ring.hpp"
+
+// Of times, and of counts of cycles.
+constexpr uint64_t NEVER = ~uint64_t(0);
+
 // `StreamFifo`: an element is at the output in the cycle after it was pushed.
 template <class T>
-class Fifo {
+class Fifo : public Ring<T> {
 public:
-    static constexpr unsigned CAPACITY = 64;
-
-    explicit Fifo(unsigned depth) : depth_(depth) {}
-    bool ready() const { return level_ != depth_; }
-    bool valid() const { return level_ != 0; }
-    const T& front() const { return storage_[first_ % CAPACITY]; }
-    void push(const T& element) { storage_[(first_ + level_++) % CAPACITY] = element; }
-    void pop() { first_++, level_--; }
+    explicit Fifo(unsigned depth = 0) : depth_(depth) {}
+    bool ready() const { return this->size() != depth_; }
+    bool valid() const { return !this->empty(); }
 
 private:
-    T storage_[CAPACITY] = {};
-    unsigned depth_, first_ = 0, level_ = 0;
+    unsigned depth_;
 };
 
 // `StreamBuffer`: a register slice with one more register for the element in flight when the output stalls.
@@ -27,7 +26,6 @@ class Slice {
 public:
     bool ready() const { return !full_; }
     bool valid() const { return valid_; }
-    bool empty() const { return !valid_ && !full_; }
     const T& front() const { return out_; }
     // `offered` is null when the input is not valid.
     void clock(const T* offered, bool out_ready) {
@@ -47,25 +45,27 @@ private:
     bool valid_ = false, full_ = false;
 };
 
-// The earliest of the cycles after `now` in which a comparison with a time changes its result.
+// The earliest of the cycles after `now` in which a unit must be clocked.
 struct Alarm {
-    static constexpr uint64_t NEVER = ~uint64_t(0);
     uint64_t now, next = NEVER;
+    // In that cycle, unless it has passed; in the first one from it on; before the cycle from which it shows otherwise.
     void at(uint64_t time) {
         if (time > now && time < next) next = time;
     }
+    void from(uint64_t time) { at(time > now ? time : now + 1); }
+    void before(uint64_t time) { at(time - 1); }
 };
 
 // Pulses at ascending times: a chain of registers behind an event.
 class Pulses {
 public:
-    bool at(uint64_t now) const { return times_.valid() && times_.front() == now; }
+    bool at(uint64_t now) const { return !times_.empty() && times_.front() == now; }
     void push(uint64_t time) { times_.push(time); }
     void pop() { times_.pop(); }
     void wake(Alarm& alarm) const {
-        if (times_.valid()) alarm.at(times_.front());
+        if (!times_.empty()) alarm.at(times_.front());
     }
 
 private:
-    Fifo<uint64_t> times_{Fifo<uint64_t>::CAPACITY};
+    Ring<uint64_t> times_;
 };

@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from systolith.host.compiler import compile_graph
+from systolith.host.frontends.tflite import read_tflite
+from systolith.host.profile import hardware_code
 from systolith.hw.config import PRESETS, AcceleratorConfig
 from systolith.hw.isa import INSTR_BYTES, Buffer, ErrorCode, Opcode, PoolMode, Unit, encode
 from systolith.sim import native
@@ -19,6 +22,7 @@ from systolith.sim.rtl import CoreError, RtlCore
 from systolith.sim.tb.programs import Body, link, random_program
 from systolith.sim.timing import TimingModel, WatchdogError
 from systolith.sim.timing.build import build
+from tests.random_networks import random_network
 
 TINY = PRESETS["tiny"]
 DRAM_BYTES = 1 << 20
@@ -27,8 +31,13 @@ BANK = TINY.bank_words
 MEMORIES = {"preset": TINY, "slow": replace(TINY, dram_latency=90, dram_bandwidth=3),
             "slowest": replace(TINY, dram_latency=3, dram_bandwidth=1),
             "cramped": replace(TINY, dram_latency=40, dram_bandwidth=4),
+            # A word and a half in a cycle, and two.
+            "uneven": replace(TINY, dram_latency=1, dram_bandwidth=6),
+            "wide": replace(TINY, dram_latency=7, dram_bandwidth=8),
             "DDR3": replace(TINY, dram="ddr3_1600_x16", clock_mhz=333),
             "LPDDR4": replace(TINY, dram="lpddr4_3200_x16", clock_mhz=1000)}
+# Of another core, which is not worth its compilation.
+ALL_MEMORIES = {**MEMORIES, "one burst at a time": replace(TINY, outstanding=1)}
 
 IMAGE = {"in_h": 6, "in_w": 6, "step_x": 1, "step_y": 6, "stride_x": 1, "stride_y": 1}
 OUT = {"dst": BANK, "dst_step_x": 1, "dst_step_y": 7, "out_h": 5, "out_w": 7, "lo": -128, "hi": 127}
@@ -63,6 +72,7 @@ BODIES: dict[str, Body] = {
     "a pooling": (Opcode.POOL, POOL),
     "a store": (Opcode.STORE, {"dram": OUTPUTS.start + 24, "dram_stride": 300, "local": BANK + 9, "local_stride": 50,
                                "rows": 3, "row_words": 41}),
+    "a store of one word": (Opcode.STORE, {"dram": OUTPUTS.start, "local": BANK, "rows": 1, "row_words": 1}),
 }
 
 
@@ -105,6 +115,12 @@ def test_each_instruction_behind_each_other(core: RtlCore) -> None:
 
 
 @pytest.mark.rtl
+def test_many_of_each_instruction(core: RtlCore) -> None:
+    for name, body in BODIES.items():
+        compare(core, link(TINY, [body] * 9, "minimal", DRAM_BYTES), name)
+
+
+@pytest.mark.rtl
 @pytest.mark.parametrize("seed", range(3))
 def test_mixtures_of_short_instructions(core: RtlCore, seed: int) -> None:
     rng = random.Random(seed)
@@ -132,14 +148,31 @@ def test_an_empty_program(core: RtlCore) -> None:
     compare(core, b"", "no instruction")
 
 
-@pytest.mark.parametrize("memory", MEMORIES)
+@pytest.mark.parametrize("memory", ALL_MEMORIES)
 @pytest.mark.parametrize("preset", ["tiny", "ulx3s"])
 def test_equal_cycles_counted_at_once_are_those_counted_one_by_one(preset: str, memory: str) -> None:
-    config = replace(PRESETS[preset], **{name: getattr(MEMORIES[memory], name)
-                                         for name in ("dram", "dram_latency", "dram_bandwidth", "clock_mhz")})
+    config = with_memory(preset, memory)
     for seed in range(4):
-        code = random_code(seed, config)
-        assert_equal(TimingModel(config).run(code), TimingModel(config, step_all=True).run(code), seed)
+        assert_same_one_by_one(config, random_code(seed, config), seed)
+
+
+@pytest.mark.parametrize("memory", ALL_MEMORIES)
+@pytest.mark.parametrize("preset", ["tiny", "edge"])
+def test_the_cycles_of_networks_counted_at_once_are_those_counted_one_by_one(preset: str, memory: str) -> None:
+    config = with_memory(preset, memory)
+    for seed in range(3):
+        program = compile_graph(read_tflite(random_network(seed).model), config)
+        for code, _ in hardware_code(program):
+            assert_same_one_by_one(config, code, seed)
+
+
+def with_memory(preset: str, memory: str) -> AcceleratorConfig:
+    names = ("dram", "dram_latency", "dram_bandwidth", "clock_mhz", "outstanding")
+    return replace(PRESETS[preset], **{name: getattr(ALL_MEMORIES[memory], name) for name in names})
+
+
+def assert_same_one_by_one(config: AcceleratorConfig, code: bytes, what: object) -> None:
+    assert_equal(TimingModel(config).run(code), TimingModel(config, step_all=True).run(code), what)
 
 
 def deadlock() -> list[bytes]:
