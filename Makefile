@@ -7,9 +7,10 @@ TYPED  := $(VENV)/typed
 # Most of the time goes to compiling and simulating testbenches, one thread each.
 PYTEST := $(BIN)/python -m pytest --numprocesses=logical
 SAMPLES ?= 100
+BOARD ?= ulx3s-85f
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sim test test-full formal lint docs pictures wheel lock clean
+.PHONY: help venv sim test test-full formal bitstream lint docs pictures wheel lock clean
 
 help: ## print this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +36,10 @@ test-full: $(READY) ## run every test
 
 formal: $(READY) ## prove the properties of the gateware
 	$(PYTEST) tests/formal
+
+bitstream: $(READY) ## build the bitstream of BOARD and draw its floorplan
+	mkdir -p build/$(BOARD)
+	$(BIN)/systolith build --board $(BOARD) -o build/$(BOARD) --floorplan build/$(BOARD)/floorplan.png
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

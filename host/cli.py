@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench | explore | quantize | report | zoo`.
+"""Command line: `systolith compile | run | info | disasm | bench | build | explore | quantize | report | zoo`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -30,6 +30,7 @@ from .dvfs import at_points, points_table
 from .energy import clocked
 from .errors import SystolithError, UsageError
 from .explore.commands import explore_command
+from .fpga.commands import build_command
 from .graph import Graph
 from .html_report.commands import report_command
 from .program import Program
@@ -279,6 +280,7 @@ def disasm_command(program: Path) -> None:
 
 
 cli.add_command(bench)
+cli.add_command(build_command)
 cli.add_command(explore_command)
 cli.add_command(quantize_command)
 cli.add_command(report_command)

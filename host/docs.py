@@ -32,8 +32,10 @@ from ..hw import (
     vector,
     window,
 )
+from ..hw.boards import BOARDS
 from ..hw.config import PRESETS, AcceleratorConfig
 from ..sim.energy import DRAM_TYPES, LEVELS, TECHNOLOGIES, operating_points
+from .fpga.design import Design
 from .isadoc import isa_tables, markdown_table
 from .report import config_hash
 
@@ -52,7 +54,8 @@ def tables() -> dict[str, str]:
     """Return every generated table, Markdown by name."""
     return {**isa_tables(), "options": _options(), "presets": _presets(), "latencies": _latencies(),
             "shape_latencies": _shape_latencies(), "limits": _limits(),
-            "technologies": _technologies(), "operating_points": _operating_points(), "dram_types": _dram_types()}
+            "boards": _boards(), "technologies": _technologies(), "operating_points": _operating_points(),
+            "dram_types": _dram_types()}
 
 
 def refresh(text: str) -> str:
@@ -153,6 +156,13 @@ def _limits() -> str:
             ("`hw/isa.py`", "`PARAM_WORDS`", isa.PARAM_WORDS, "parameter words per block of output channels"),
             ("`hw/isa.py`", "`MAX_LEFT_SHIFT`", isa.MAX_LEFT_SHIFT, "largest left shift of a requantisation")]
     return markdown_table(("defined in", "name", "value", "what it counts"), rows)
+
+
+def _boards() -> str:
+    designs = [Design.of(board, PRESETS[board.preset]) for board in BOARDS.values()]
+    return markdown_table(("`--board`", "board", "FPGA", "preset", "clock", "memory"), (
+        (f"`{design.board.name}`", design.board.title, f"{design.board.part.upper()}-{design.board.speed}",
+         f"`{design.board.preset}`", f"{design.board.mhz:g} MHz", f"{design.memory_kib} KiB") for design in designs))
 
 
 def _technologies() -> str:

@@ -1,21 +1,40 @@
 """What goes on a chip: a core with its memory, the link to its host, and lights."""
 
-from amaranth import Const, Module, Signal
+from dataclasses import replace
+
+from amaranth import Const, Module, Shape, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .area import Area, area, block_rams
 from .config import AcceleratorConfig
 from .csr import Csr, Status
 from .hosted import HostedCore
 from .link import HostLink
+from .link.frames import CONTENT, FRAME_BYTES
+from .memory import memory_block_rams
 
-__all__ = ["LEDS", "System"]
+__all__ = ["LEDS", "System", "check_baud", "system_area"]
 
 # What the lights show, in the order in which a board that has fewer gives them up: the clock runs, the host has sent
 # something, instructions have retired (both stay lit for a moment), the last STATUS that the host read was an error.
 LEDS = data.StructLayout({"heartbeat": 1, "link": 1, "busy": 1, "error": 1})
 # Seconds for which a light stays lit, and half of the period of the heartbeat.
 _LIGHT_SECONDS = 0.1
+
+
+def system_area(config: AcceleratorConfig, memory_words: int) -> Area:
+    """Return the resources of a system with a memory of that many words, a multiple of 512 or 0."""
+    core = area(config)
+    memory = memory_block_rams(memory_words, config.word_bytes) if memory_words else 0
+    return replace(core, sram_kib=core.sram_kib + memory_words * config.word_bytes / 1024 + FRAME_BYTES / 1024,
+                   block_rams=core.block_rams + memory + block_rams(FRAME_BYTES, Shape.cast(CONTENT).width))
+
+
+def check_baud(baud: int, clock_hz: int) -> None:
+    """Raise ``ValueError`` unless the link can run at ``baud`` bits per second."""
+    if not 0 < baud <= clock_hz // 4:
+        raise ValueError(f"baud must be a positive number of at most {clock_hz // 4}, not {baud}")
 
 
 class System(wiring.Component):
@@ -46,8 +65,7 @@ class System(wiring.Component):
     leds: Out(LEDS)
 
     def __init__(self, config: AcceleratorConfig, *, memory_kib: int, clock_hz: int, baud: int, build_id: int = 0):
-        if not 0 < baud <= clock_hz // 4:
-            raise ValueError(f"baud must be a positive number of at most {clock_hz // 4}, not {baud}")
+        check_baud(baud, clock_hz)
         self.config = config
         self.memory_kib = memory_kib
         self.clock_hz = clock_hz
