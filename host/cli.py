@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench | build | explore | quantize | report | zoo`.
+"""Command line: `systolith compile | run | info | disasm | bench | build | explore | quantize | report | twin | zoo`.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -40,6 +40,7 @@ from .runtime import Session
 from .runtime.network import configuration, load_network, load_program
 from .runtime.performance import performance
 from .trace import TraceFile
+from .twin import twin_command
 from .zoo import zoo_command
 
 T = TypeVar("T")
@@ -284,4 +285,5 @@ cli.add_command(build_command)
 cli.add_command(explore_command)
 cli.add_command(quantize_command)
 cli.add_command(report_command)
+cli.add_command(twin_command)
 cli.add_command(zoo_command)
