@@ -42,16 +42,18 @@ public:
     // The last cycle until which no wire changes.
     uint64_t last() const { return addresses_.move ? from_ : data_.last; }
 
-    // End what ends before cycle `limit`, until the control sees something else or there was no word up to cycle `quiet`,
-    // which is not before the current one. Returns the first cycle that is not ended.
+    // End what ends before cycle `limit`, until the control sees something else or cycle `quiet` comes, up to which there
+    // may be no word; both are after the current one. Returns the first cycle that has not passed.
     uint64_t run(uint64_t limit, uint64_t quiet) {
         quiet = std::min(quiet, limit);
         const unsigned before = levels();
-        while (from_ < quiet && last() < (moves() ? limit : quiet)) {
+        while (from_ < quiet) {
+            const uint64_t end = moves() ? limit : quiet;
+            if (last() >= end) return end;
             clock(last(), nullptr, nullptr, false);
-            if (levels() != before || pulses()) return from_;
+            if (levels() != before || pulses()) break;
         }
-        return std::max(from_, moves() ? limit : quiet);
+        return from_;
     }
 
     // End the cycles until `now`, at most `last`. `load`, `store`: instructions that those units take in that cycle, or

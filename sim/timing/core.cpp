@@ -85,6 +85,7 @@ private:
         uint64_t since = FIRST, until = FIRST;
         bool compute_busy = false, vector_busy = false, array_active = false, vector_active = false;
         unsigned waits = COUNTERS; // a counter, or COUNTERS for none
+        bool active() const { return array_active || vector_active; } // each cycle of which is progress
     } held_;
 
     static std::vector<Instruction> decoded(const uint8_t* code, uint32_t count, unsigned banks) {
@@ -101,18 +102,18 @@ private:
         const Instruction* delivered = head && issue_.ready(head->unit) ? head : nullptr;
         const Instruction* load = bus_.load_ready() ? issue_.granted(UNIT_LOAD) : nullptr;
         const Instruction* store = bus_.store_ready() ? issue_.granted(UNIT_STORE) : nullptr;
-        const bool active = held_.array_active || held_.vector_active;
         progress_ = std::max(progress_, bus_.moved(now));
+        if (held_.active() && now > held_.since) progress_ = now - 1;
         const bool watchdog = now > progress_ + settings_.watchdog;
         const bool last = now != FIRST && (watchdog || (!bus_.fetching() && issue_.idle()));
+        if (held_.active()) progress_ = now;
         const bool meet = delivered || load || store; // something passes between control and transfers
         const bool controls = now >= held_.until || meet || bus_.pulses();
         if (controls) control(now, delivered, load, store);
         const bool once = meet || last || settings_.step_all;
         if (once) bus_.clock(now, load, store, delivered);
         if (controls) observe(now + 1);
-        now_ = once ? now + 1 : bus_.run(held_.until, active ? NEVER : progress_ + settings_.watchdog + 1);
-        if (active) progress_ = now_ - 1;
+        now_ = once ? now + 1 : bus_.run(held_.until, held_.active() ? NEVER : progress_ + settings_.watchdog + 1);
         return last;
     }
 

@@ -225,6 +225,14 @@ def test_the_watchdog_waits_as_long_as_in_the_rtl(latency: int) -> None:
     assert stopped == {True, False}
 
 
+@pytest.mark.rtl
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_what_makes_progress_may_take_longer_than_the_watchdog(memory: str) -> None:
+    with RtlCore(replace(MEMORIES[memory], watchdog=100), dram_bytes=DRAM_BYTES) as core:
+        for name, body in BODIES.items():
+            compare(core, link(TINY, [body], "serial", DRAM_BYTES), name)
+
+
 @pytest.mark.parametrize("instruction", [
     bytes(INSTR_BYTES), encode(Opcode.LOAD, rows=1), encode(Opcode.COMPUTE, **{**CONV, "groups": 0}),
     encode(Opcode.REQUANT, **OUT), encode(Opcode.ADD, **{**PAIR, "out_w": 0}),
