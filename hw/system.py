@@ -54,6 +54,8 @@ class System(wiring.Component):
 
     Attributes
     ----------
+    divisor : int
+        Cycles per bit of the link.
     rx, tx
         Serial lines from and to the host; ``rx`` may be asynchronous.
     leds
@@ -71,13 +73,14 @@ class System(wiring.Component):
         self.clock_hz = clock_hz
         self.baud = baud
         self.build_id = build_id
+        self.divisor = round(clock_hz / baud)
         super().__init__()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         memory_bytes = 1024 * self.memory_kib
         m.submodules.link = link = HostLink(
-            self.config, divisor=round(self.clock_hz / self.baud), build_id=self.build_id, memory_bytes=memory_bytes,
+            self.config, divisor=self.divisor, build_id=self.build_id, memory_bytes=memory_bytes,
             clock_hz=self.clock_hz)
         m.submodules.hosted = hosted = HostedCore(self.config, memory_bytes // self.config.word_bytes)
         wiring.connect(m, link.bus, hosted.host)

@@ -7,31 +7,23 @@ import importlib.resources
 import weakref
 from pathlib import Path
 
-from amaranth.lib import wiring
-
-from ...hw.config import AcceleratorConfig
-from ...hw.link.uart import MIN_DIVISOR
-from ...hw.system import LEDS, System
+from ...hw.boards.top import BoardTop
 from ..native import Progress
 from ..verilated import cached_verilog, verilated_object
 
 __all__ = ["Twin"]
 
-_TOP = "system"
+_TOP = "board"
 _OUT_BYTES = 4096  # that one call may return
 
 
 class Twin:
-    """The `System` of a board in Verilator's simulation, its line as fast as the gateware allows.
+    """A board in Verilator's simulation: its top module, of which only the PLL is replaced by the clock itself.
 
     Parameters
     ----------
-    config
-        The core.
-    memory_kib
-        Size of the on-chip memory.
-    clock_hz, build_id
-        What the system says about itself.
+    top
+        The gateware; the line costs least to simulate at a quarter of the clock.
     progress
         Called with one line before each slow step of the first build.
 
@@ -39,25 +31,18 @@ class Twin:
     ------
     RuntimeError
         If a tool is missing or the compilation fails.
-    ValueError
-        If the system cannot be built with these numbers.
     """
 
-    def __init__(self, config: AcceleratorConfig, memory_kib: int, *, clock_hz: int = 25_000_000, build_id: int = 0,
-                 progress: Progress | None = None) -> None:
-        self.config = config
-        self.memory_kib = memory_kib
-        self.clock_hz = clock_hz
-        self.build_id = build_id
+    def __init__(self, top: BoardTop, progress: Progress | None = None) -> None:
+        self.top = top
         self._lib = _load(self._build(progress))
         self._handle = self._lib.twin_create()
         self._finalizer = weakref.finalize(self, self._lib.twin_destroy, self._handle)
         self._out = (ctypes.c_uint8 * _OUT_BYTES)()
-        self.reset()
 
-    def reset(self) -> None:
-        """Press the reset button; what travels on the line is lost."""
-        self._lib.twin_reset(self._handle)
+    def power_up(self) -> None:
+        """Begin anew; memory, and what travels on the line, is lost."""
+        self._lib.twin_power_up(self._handle)
 
     def run(self, data: bytes, cycles: int) -> tuple[int, bytes]:
         """Simulate up to ``cycles`` while ``data`` arrives; return how much of it did, and what was sent."""
@@ -72,31 +57,29 @@ class Twin:
         count: int = self._lib.twin_cycles(self._handle)
         return count
 
-    @property
-    def leds(self) -> dict[str, bool]:
-        """Which of `LEDS` are lit."""
-        lit = LEDS.from_bits(self._lib.twin_leds(self._handle))
-        return {name: bool(lit[name]) for name in LEDS.members}
-
     def close(self) -> None:
         """Release the simulation; the twin is of no use afterwards."""
         self._finalizer()
 
     def _build(self, progress: Progress | None) -> Path:
+        board, system = self.top.board, self.top.system
+        config = system.config
+
         def generating() -> None:
             if progress:
-                progress(f"Generating the Verilog of a board with a {self.config.rows}x{self.config.cols} core")
+                progress(f"Generating the Verilog of {board.name} with a {config.rows}x{config.cols} core")
 
-        def make() -> wiring.Component:
-            return System(self.config, memory_kib=self.memory_kib, clock_hz=self.clock_hz,
-                          baud=self.clock_hz // MIN_DIVISOR, build_id=self.build_id)
-
-        identity = f"{self.config} {self.memory_kib} {self.clock_hz} {self.build_id}"
-        text = cached_verilog(identity, _TOP, make, generating)
-        harness = importlib.resources.files(__package__).joinpath("harness.cpp").read_text()
-        return verilated_object(text, _TOP, {"harness.cpp": harness}, cxx_flags=f"-DDIVISOR={MIN_DIVISOR}",
-                                purpose="build the digital twin", remedy="install a C++ compiler and make",
-                                progress=progress)
+        identity = f"{board} {config} {system.memory_kib} {system.clock_hz} {system.baud} {system.build_id}"
+        text = cached_verilog(identity, _TOP, lambda: self.top, generating)
+        folder = importlib.resources.files(__package__)
+        text += folder.joinpath("ehxplll.v").read_text()
+        flags = [f"-DDIVISOR={system.divisor}", f"-DRX_INVERTED={board.rx.inverted:d}",
+                 f"-DTX_INVERTED={board.tx.inverted:d}"]
+        if board.reset:
+            flags.append(f"-DBUTTON_UP={board.reset.inverted:d}")
+        return verilated_object(text, _TOP, {"harness.cpp": folder.joinpath("harness.cpp").read_text()},
+                                cxx_flags=" ".join(flags), purpose="build the digital twin",
+                                remedy="install a C++ compiler and make", progress=progress)
 
 
 def _load(path: Path) -> ctypes.CDLL:
@@ -105,9 +88,8 @@ def _load(path: Path) -> ctypes.CDLL:
     counted = ctypes.POINTER(u64)
     lib.twin_create.restype, lib.twin_create.argtypes = handle, []
     lib.twin_destroy.restype, lib.twin_destroy.argtypes = None, [handle]
-    lib.twin_reset.restype, lib.twin_reset.argtypes = None, [handle]
+    lib.twin_power_up.restype, lib.twin_power_up.argtypes = None, [handle]
     lib.twin_run.restype = u64
     lib.twin_run.argtypes = [handle, u64, ctypes.c_char_p, u64, counted, ctypes.POINTER(ctypes.c_uint8), u64, counted]
     lib.twin_cycles.restype, lib.twin_cycles.argtypes = u64, [handle]
-    lib.twin_leds.restype, lib.twin_leds.argtypes = ctypes.c_uint, [handle]
     return lib

@@ -16,6 +16,8 @@ import pytest
 
 from systolith.host.errors import DeviceError
 from systolith.host.runtime import Session
+from systolith.hw.boards import BOARDS
+from systolith.hw.boards.top import BoardTop
 from systolith.hw.config import PRESETS
 from systolith.hw.hosted import HOSTED_LATENCY
 from systolith.models.zoo import digits
@@ -33,7 +35,8 @@ IMAGES = digits.held_out(2)[0]
 @pytest.fixture(scope="module")
 def board() -> Iterator[Terminal]:
     """A twin at a pseudo-terminal, all tests' own."""
-    with contextlib.closing(Twin(TINY, 256)) as twin, contextlib.closing(Terminal(twin)) as terminal:
+    top = BoardTop(BOARDS["ulx3s-85f"], TINY, mhz=80, memory_kib=256, baud=20_000_000)
+    with contextlib.closing(Twin(top)) as twin, contextlib.closing(Terminal(twin)) as terminal:
         thread = threading.Thread(target=terminal.serve)
         thread.start()
         try:
@@ -103,7 +106,7 @@ def test_a_board_that_was_reset_is_noticed(board: Terminal) -> None:
     with Session(digits.model_path(), f"serial:{board.port}", preset="tiny") as session:
         session.run(IMAGES)
         wait_until_idle(board)
-        board.twin.reset()
+        board.twin.power_up()
         with pytest.raises(DeviceError, match="was reset, or another process has used it"):
             session.run(IMAGES)
 
@@ -134,13 +137,15 @@ def test_another_board_than_wanted_is_refused(board: Terminal, options: str, pre
 
 
 def test_the_command_serves_a_board_until_it_is_interrupted(expected: np.ndarray) -> None:
-    command = [Path(sys.executable).with_name("systolith"), "twin", "--preset", "tiny"]
+    command = [Path(sys.executable).with_name("systolith"), "twin", "--board", "ulx3s-85f", "--preset", "tiny",
+               "--memory-kib", "256"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first, second = process.stdout.readline(), process.stdout.readline()
         try:
             device = second.split("--device ")[1].split()[0]
-            assert f"4x4 core and 256 KiB of memory is at {device.removeprefix('serial:')}; Ctrl-C ends it" in first
+            assert first == (f"ulx3s-85f with a core of 4x4 and 256 KiB of memory is at "
+                             f"{device.removeprefix('serial:')}; Ctrl-C ends it\n")
             np.testing.assert_array_equal(classify(device.removeprefix("serial:")), expected)
         finally:
             process.send_signal(signal.SIGINT)
