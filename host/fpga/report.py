@@ -19,6 +19,7 @@ _RESOURCES = {"TRELLIS_COMB": "look-up tables", "TRELLIS_FF": "flip-flops", "MUL
 _CELLS = ("LUT4", "CCU2C", "TRELLIS_DPR16X4", "TRELLIS_FF")
 # What synthesis appends to the name of a signal when it names a cell or a net after it.
 _SYNTHETIC = re.compile(r"_(LUT4|CCU2C|TRELLIS_FF|TRELLIS_DPR16X4|PFUMX|L6MUX21|DP16KD|MULT18X18D)(_.*)?$|\$.*$")
+_BIT = re.compile(r"\[\d+\]$")
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def read_path(report: dict[str, Any]) -> SlowPath:
     for step in worst["path"]:
         delays["routing" if step["type"] == "routing" else "logic"] += step["delay"]
         for end in (step["from"], step["to"]):
-            signal = _signal(end["cell"])
+            signal = _BIT.sub("", _signal(end["cell"]))
             if signal and (not signals or signals[-1] != signal):
                 signals.append(signal)
     return SlowPath(_signal(worst["from"].split()[-1].removeprefix("$glbnet$")), tuple(signals), **delays)

@@ -33,7 +33,7 @@ def step(kind, delay, source, target):
 
 def nextpnr_report(mhz):
     names = ("TRELLIS_COMB", "TRELLIS_FF", "MULT18X18D", "DP16KD", "EHXPLLL", "TRELLIS_IO")
-    sum_0, sum_1 = "system.hosted.core.sum_TRELLIS_FF_Q", "system.hosted.core.total_LUT4_Z_1_D"
+    sum_0, sum_1 = "system.hosted.core.sum[3]_TRELLIS_FF_Q", "system.hosted.core.total[12]_LUT4_Z_1_D"
     return {
         "utilization": {name: {"used": 10 * i, "available": 100} for i, name in enumerate(names)},
         "fmax": {"$glbnet$clk": {"achieved": mhz, "constraint": 80.0}},
