@@ -1,12 +1,13 @@
 """Accumulator buffer: int32 partial sums of one output tile per ping-pong half."""
 
-from amaranth import Module, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .array import psum_bits
+from .block_memory import block_memory
 from .config import AcceleratorConfig
+from .pipeline import delayed
 
 __all__ = ["ACC_READ_LATENCY", "ACC_WRITE_LATENCY", "MIN_PASS", "AccumulatorBuffer"]
 
@@ -23,7 +24,7 @@ class AccumulatorBuffer(wiring.Component):
 
     The array side presents ``address`` and ``overwrite`` with ``en`` exactly ``ACC_READ_LATENCY`` cycles before the
     sums appear at ``psum``. Each half is one memory with one read port; ``conflict`` reports that both sides read the
-    same half, whereupon the vector side's data is not valid.
+    same half, whereupon the vector side's data is not valid. ``read_data`` is zero in cycles for which it was not read.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -42,27 +43,18 @@ class AccumulatorBuffer(wiring.Component):
         word = data.ArrayLayout(signed(32), self.config.cols)
         half_bits = self._address_bits - 1
 
-        en, overwrite, address = self.en, self.overwrite, self.address
-        for i in range(ACC_READ_LATENCY):
-            next_en, next_overwrite = Signal(name=f"en_{i}"), Signal(name=f"overwrite_{i}")
-            next_address = Signal(self._address_bits, name=f"address_{i}")
-            m.d.sync += [next_en.eq(en), next_overwrite.eq(overwrite), next_address.eq(address)]
-            en, overwrite, address = next_en, next_overwrite, next_address
-        old, total = Signal(word), Signal(word)
+        en, address = (delayed(m, value, ACC_READ_LATENCY, name)
+                       for value, name in ((self.en, "en"), (self.address, "address")))
+
+        # Registers behind the memories: the sums so far, and what the vector unit reads.
+        old, total = Signal(word, reset_less=True), Signal(word, reset_less=True)
         write_en, write_address = Signal(), Signal(self._address_bits)
-        for c in range(self.config.cols):
-            base = Signal(signed(32), name=f"base{c}")
-            m.d.comb += base.eq(0)
-            with m.If(~overwrite):
-                m.d.comb += base.eq(old[c])
-            m.d.sync += total[c].eq(base + self.psum[c])
+        m.d.sync += [total[c].eq(old[c] + self.psum[c]) for c in range(self.config.cols)]
         m.d.sync += [write_en.eq(en), write_address.eq(address)]
 
-        array_half, vector_half = Signal(), Signal()
-        m.d.sync += [array_half.eq(self.address[half_bits]), vector_half.eq(self.read_address[half_bits])]
         outputs, conflicts = [], []
         for half in range(2):
-            memory = Memory(shape=unsigned(32 * self.config.cols), depth=1 << half_bits, init=[])
+            memory = block_memory(unsigned(32 * self.config.cols), 1 << half_bits)
             m.submodules[f"half{half}"] = memory
             write, read = memory.write_port(), memory.read_port()
             from_array, from_vector = Signal(name=f"from_array{half}"), Signal(name=f"from_vector{half}")
@@ -79,9 +71,9 @@ class AccumulatorBuffer(wiring.Component):
             conflicts.append(from_array & from_vector)
             outputs.append(read.data)
         m.d.sync += self.conflict.eq(conflicts[0] | conflicts[1])
-        m.d.sync += [old.eq(outputs[0]), self.read_data.eq(outputs[0])]
-        with m.If(array_half):
-            m.d.sync += old.eq(outputs[1])
-        with m.If(vector_half):
-            m.d.sync += self.read_data.eq(outputs[1])
+        # Zero unless it was read: for the first sum of an accumulator, and for the vector unit's adder.
+        for data_out, read, half in ((old, self.en & ~self.overwrite, self.address[half_bits]),
+                                     (self.read_data, self.read_en, self.read_address[half_bits])):
+            chosen = [delayed(m, read & (half == h), 1, f"chosen_{h}") for h in range(2)]
+            m.d.sync += data_out.eq(Mux(chosen[0], outputs[0], 0) | Mux(chosen[1], outputs[1], 0))
         return m

@@ -2,10 +2,10 @@
 
 from amaranth import Cat, Module, ResetInserter, Signal, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import Out
 
 from .axi import ADDR_BITS, AxiMaster, ReadArbiter, axi4_signature, axi_lite_signature
+from .block_memory import block_memory
 from .compute import ComputeUnit
 from .config import AcceleratorConfig
 from .csr import CSR_ADDR_BITS, Counter, CsrBlock
@@ -94,7 +94,7 @@ class Core(wiring.Component):
         for name, depth, buffer, en, addr, out in (
                 ("wgt", config.wgt_words, Buffer.WGT, compute.wgt_en, compute.wgt_addr, compute.wgt_data),
                 ("param", config.param_words, Buffer.PARAM, vector.param_en, vector.param_addr, vector.param_data)):
-            memory = Memory(shape=word, depth=depth, init=[])
+            memory = block_memory(word, depth)
             m.submodules[name] = memory
             write, read = memory.write_port(), memory.read_port()
             m.d.comb += [write.en.eq(load.write.en & (load.write.buffer == buffer)), write.addr.eq(load.write.addr),

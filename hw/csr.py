@@ -1,17 +1,20 @@
 """Control and status registers behind an AXI4-Lite slave: the register map and its hardware."""
 
 import enum
+from functools import reduce
+from operator import or_
 
-from amaranth import Cat, Const, Module, Signal, Value, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.data import StructLayout
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .axi import OKAY, axi_lite_signature
 from .config import ISA_VERSION, AcceleratorConfig
 
-__all__ = ["COUNTER_BITS", "CSR_ADDR_BITS", "CSR_ERROR", "CSR_ID", "START_LATENCY", "Control", "Counter", "Csr",
-           "CsrBlock", "Status", "counter_offset"]
+__all__ = ["COUNTER_BITS", "CSR_ADDR_BITS", "CSR_ERROR", "CSR_ID", "START_LATENCY", "Control", "Counter", "CounterFile",
+           "Csr", "CsrBlock", "Status", "counter_offset"]
 
 CSR_ID = 0x53595354  # "SYST" in big-endian ASCII
 CSR_ADDR_BITS = 12
@@ -83,13 +86,52 @@ def counter_offset(counter: Counter) -> int:
 CSR_ERROR = StructLayout({"valid": unsigned(1), "code": unsigned(8), "unit": unsigned(8), "address": unsigned(32)})
 
 
+class CounterFile(wiring.Component):
+    """Count ``events``, one bit per `Counter`, in ``COUNTER_BITS`` bits each.
+
+    A few bits per counter count at once. A sweep visits one counter per cycle, in their order, and adds them to its
+    total in one memory: ``value`` is the exact value of ``visited`` at the end of the cycle before. ``clear`` sets all
+    to 0: the events of the next cycle are the first to count.
+    """
+
+    def __init__(self) -> None:
+        self.totals = Memory(shape=COUNTER_BITS, depth=len(Counter), init=[])
+        super().__init__({
+            "events": In(len(Counter)), "clear": In(1), "visited": Out(range(len(Counter))), "value": Out(COUNTER_BITS),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.totals = self.totals
+        write, read = self.totals.write_port(), self.totals.read_port(domain="comb")
+        # As many cycles pass between two visits as there are counters.
+        recent = [Signal(range(len(Counter) + 1), name=f"recent_{counter.name.lower()}") for counter in Counter]
+        here = [Signal(name=f"at_{counter.name.lower()}") for counter in Counter]
+        first = Signal(init=1)  # in the first round the memory holds what was before
+        for bit, (count, visit) in enumerate(zip(recent, here, strict=True)):
+            m.d.comb += visit.eq(self.visited == bit)
+            m.d.sync += count.eq(Mux(visit, 0, count) + self.events[bit])
+        m.d.sync += self.visited.eq(self.visited + 1)
+        with m.If(here[-1]):
+            m.d.sync += [self.visited.eq(0), first.eq(0)]
+        with m.If(self.clear):
+            m.d.sync += [self.visited.eq(0), first.eq(1), *(count.eq(0) for count in recent)]
+        added = reduce(or_, (Mux(visit, count, 0) for count, visit in zip(recent, here, strict=True)))
+        m.d.comb += [
+            self.value.eq(Mux(first, 0, read.data) + added),
+            read.addr.eq(self.visited), write.addr.eq(self.visited), write.data.eq(self.value), write.en.eq(1),
+        ]
+        return m
+
+
 class CsrBlock(wiring.Component):
     """Registers of one core.
 
     ``start`` and ``soft_reset`` are strobes. ``done`` is a strobe, ``busy`` and ``error.valid`` are levels; the first
     error after a start is kept. ``irq`` is a level: done or error since the last start or acknowledge, if enabled.
     ``events`` has one bit per `Counter`, which counts the cycles in which it is 1. A counter is read in two accesses,
-    so its value is consistent only while no event changes it, as after a run.
+    so its value is consistent only while no event changes it, as after a run; each waits until the sweep of
+    `CounterFile` passes.
 
     Every access is answered with OKAY: other offsets read 0, writes to them and to read-only registers do nothing.
     The registers keep their values in a soft reset, so that the cause of an error can be read after it.
@@ -112,7 +154,7 @@ class CsrBlock(wiring.Component):
         watchdog = Signal(32, init=self.config.watchdog & 0xFFFF_FFFF)
         irq_enable, irq_pending, done = Signal(), Signal(), Signal()
         error = Signal(CSR_ERROR)
-        counters = [Signal(COUNTER_BITS, name=f"counter_{counter.name.lower()}") for counter in Counter]
+        m.submodules.counters = counters = CounterFile()
         m.d.comb += [
             self.base.eq(base), self.program.eq(program), self.count.eq(count), self.watchdog_limit.eq(watchdog),
             self.irq.eq(irq_pending & irq_enable),
@@ -123,8 +165,7 @@ class CsrBlock(wiring.Component):
             m.d.sync += [done.eq(1), irq_pending.eq(1)]
         with m.If(self.error.valid & ~error.valid):
             m.d.sync += [error.eq(self.error), irq_pending.eq(1)]
-        for event, value in zip(self.events, counters, strict=True):
-            m.d.sync += value.eq(value + event)
+        m.d.comb += counters.events.eq(self.events)
 
         # Writes: address and data are taken together, one response at a time.
         write = Signal()
@@ -152,7 +193,7 @@ class CsrBlock(wiring.Component):
                                      self.soft_reset.eq((bus.wdata & Control.RESET).any())]
                         with m.If((bus.wdata & Control.START).any() & ~self.busy):
                             m.d.sync += [self.start.eq(1), done.eq(0), irq_pending.eq(0), error.eq(0)]
-                            m.d.sync += [counter.eq(0) for counter in counters]
+                            m.d.comb += counters.clear.eq(1)
 
         status = done * Status.DONE + error.valid * Status.ERROR + self.busy * Status.BUSY
         values: dict[int, Value] = {
@@ -162,11 +203,13 @@ class CsrBlock(wiring.Component):
             Csr.ERROR_CODE: Cat(error.code, error.unit), Csr.ERROR_ADDRESS: error.address,
             Csr.BASE: base, Csr.PROGRAM: program, Csr.COUNT: count, Csr.WATCHDOG: watchdog,
         }
-        for counter, value in zip(Counter, counters, strict=True):
-            values[counter_offset(counter)] = value[:32]
-            values[counter_offset(counter) + 4] = value[32:]
-
-        m.d.comb += bus.arready.eq(~bus.rvalid)
+        # Reads of counters: the offset is that of one, of its high word, of the one that is visited.
+        word = bus.araddr[2:]
+        is_counter, high, visited = Signal(), Signal(), Signal()
+        offset = (word - (Csr.COUNTERS >> 2))[:len(word)]
+        m.d.comb += [is_counter.eq(offset < 2 * len(Counter)), high.eq(offset[0]),
+                     visited.eq(offset[1:] == counters.visited)]
+        m.d.comb += bus.arready.eq(~bus.rvalid & (~is_counter | visited))
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(bus.arvalid & bus.arready):
@@ -177,4 +220,6 @@ class CsrBlock(wiring.Component):
                         m.d.sync += bus.rdata.eq(value)
                 with m.Default():
                     m.d.sync += bus.rdata.eq(0)
+            with m.If(is_counter):
+                m.d.sync += bus.rdata.eq(Mux(high, counters.value[32:], counters.value[:32]))
         return m

@@ -79,11 +79,13 @@ class BurstWalker(wiring.Component):
         buffer = body.buffer if is_load else Buffer.ACT.value
         mask = header.wr_banks if is_load else header.rd_banks
 
-        # Stage 1: the position in the transfer. A row's first address is known one row ahead.
+        # Stage 1: the position in the transfer, and where its row begins.
         active = Signal()
-        addr, next_addr, addr_stride = Signal(ADDR_BITS), Signal(ADDR_BITS), Signal(ADDR_BITS)
+        addr, row_addr, addr_stride = Signal(ADDR_BITS), Signal(ADDR_BITS), Signal(ADDR_BITS)
+        next_addr = Signal(ADDR_BITS)
         # One bit more than an address, so that one step beyond the buffer does not wrap back into it.
-        local, next_local, local_stride = Signal(21), Signal(21), Signal(20)
+        local, row_local, local_stride = Signal(21), Signal(21), Signal(20)
+        next_local = Signal(21)
         words, row_words, rows = Signal(16), Signal(16), Signal(16)
         banks = Signal(8)
 
@@ -99,6 +101,7 @@ class BurstWalker(wiring.Component):
         m.d.comb += [
             room.eq(BURST_WORDS - addr[shift:shift + _LEN_BITS]),
             row_ends.eq(words <= room),
+            next_addr.eq(row_addr + addr_stride), next_local.eq(row_local + local_stride),
             count.eq(Mux(row_ends, words, room)),
             advance.eq(active & ~self.halt & (~burst_valid | (self.o.valid & self.o.ready))),
             self.o.payload.eq(burst),
@@ -119,8 +122,7 @@ class BurstWalker(wiring.Component):
                 m.d.sync += local.eq(local + count)
             with m.If(row_ends):
                 m.d.sync += [
-                    addr.eq(next_addr), next_addr.eq(next_addr + addr_stride),
-                    local.eq(next_local), next_local.eq(next_local + local_stride),
+                    addr.eq(next_addr), row_addr.eq(next_addr), local.eq(next_local), row_local.eq(next_local),
                     words.eq(row_words), rows.eq(rows - 1), active.eq(rows != 1),
                 ]
 
@@ -139,8 +141,8 @@ class BurstWalker(wiring.Component):
                 burst.gather.eq(gathers), burst.last_window.eq(body.windows - 1),
                 burst.pitch.eq(Mux(gathers, body.pitch, config.word_bytes)),
                 active.eq(1), banks.eq(mask), burst.buffer.eq(buffer), burst.index.eq(self.start.payload.index),
-                addr.eq(self.base + body.dram), next_addr.eq(self.base + body.dram + body.dram_stride),
-                local.eq(body.local), next_local.eq(body.local + body.local_stride),
+                addr.eq(self.base + body.dram), row_addr.eq(self.base + body.dram),
+                local.eq(body.local), row_local.eq(body.local),
                 addr_stride.eq(body.dram_stride), local_stride.eq(body.local_stride),
                 words.eq(body.row_words), row_words.eq(body.row_words), rows.eq(body.rows),
             ]

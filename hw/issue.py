@@ -2,6 +2,7 @@
 
 from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
@@ -31,17 +32,18 @@ class LockTable(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        masks = [Signal(2 * self.banks, name=f"mask{i}") for i in range(MAX_IN_FLIGHT)]
+        masks = Memory(shape=2 * self.banks, depth=MAX_IN_FLIGHT, init=[])
+        m.submodules.masks = masks
+        newest, oldest = masks.write_port(), masks.read_port(domain="comb")
         count = Signal(range(MAX_IN_FLIGHT + 1))
-        after = Signal.like(count)
-        m.d.comb += [after.eq(count - self.release), self.full.eq(count == MAX_IN_FLIGHT)]
-        m.d.sync += count.eq(after + self.acquire)
-        held = 0
-        for i, mask in enumerate(masks):
-            kept = Mux(self.release, masks[i + 1] if i + 1 < MAX_IN_FLIGHT else 0, mask)
-            m.d.sync += mask.eq(Mux(self.acquire & (after == i), self.mask, kept))
-            held = held | mask
-        m.d.comb += self.held.eq(held)
+        m.d.comb += [self.full.eq(count == MAX_IN_FLIGHT), newest.en.eq(self.acquire), newest.data.eq(self.mask)]
+        m.d.sync += [count.eq(count + self.acquire - self.release), newest.addr.eq(newest.addr + self.acquire),
+                     oldest.addr.eq(oldest.addr + self.release)]
+        # How many instructions hold each.
+        for i in range(2 * self.banks):
+            holders = Signal.like(count, name=f"holders{i}")
+            m.d.sync += holders.eq(holders + (self.acquire & self.mask[i]) - (self.release & oldest.data[i]))
+            m.d.comb += self.held[i].eq(holders != 0)
         return m
 
 

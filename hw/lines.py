@@ -4,10 +4,10 @@ from itertools import pairwise
 
 from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .array import older_lines
+from .block_memory import block_memory
 from .config import AcceleratorConfig
 
 __all__ = ["LINE_READ_LATENCY", "LineBuffer"]
@@ -39,7 +39,7 @@ class LineBuffer(wiring.Component):
         if not older_lines(self.config.fir_rows):
             return m
         width = 8 * self.config.rows
-        memory = Memory(shape=unsigned(width * self._lines), depth=self.config.line_words, init=[])
+        memory = block_memory(unsigned(width * self._lines), self.config.line_words)
         m.submodules.memory = memory
         write, read = memory.write_port(), memory.read_port()
 

@@ -1,10 +1,10 @@
-"""Registers in a row."""
+"""Registers in a row, and sums that fit one carry chain."""
 
 from typing import Any
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal, Value
 
-__all__ = ["delayed"]
+__all__ = ["add_carry", "delayed"]
 
 
 def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = True) -> Any:
@@ -17,3 +17,8 @@ def delayed(m: Module, value: Any, cycles: int, name: str, *, reset: bool = True
         m.d.sync += stage.eq(value)
         value = stage
     return value
+
+
+def add_carry(a: Value, b: Value, carry: Value) -> Value:
+    """Return ``a + b + carry`` for one carry chain, which synthesis makes of two summands only."""
+    return (Cat(carry, a).as_signed() + Cat(carry, b).as_signed())[1:].as_signed()

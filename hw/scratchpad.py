@@ -1,10 +1,10 @@
 """Activation buffer: banks with one read and one write port each, lent to one unit at a time."""
 
-from amaranth import Cat, Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .block_memory import block_memory
 from .config import AcceleratorConfig
 
 __all__ = ["ACT_READ_LATENCY", "ACT_WRITE_LATENCY", "READERS", "WRITERS", "ActivationBuffer", "act_read_signature",
@@ -29,6 +29,21 @@ def act_write_signature(config: AcceleratorConfig) -> wiring.Signature:
     """Return the write port of a unit; ``error`` (address, bank) is valid together with ``en``."""
     return wiring.Signature({"en": Out(1), "addr": Out(20), "data": Out(unsigned(8 * config.word_bytes)),
                              "error": In(2)})
+
+
+def _select(values: list[Value], index: Value) -> Value:
+    """Return ``values[index]``, of a power of two of values, by multiplexers of two.
+
+    Of four values: one that chooses among the first two, or is told to pass the low bit of ``index``, and one that it
+    controls, are two look-up tables of four inputs per bit instead of three.
+    """
+    if len(values) == 2:
+        return Mux(index[0], values[1], values[0])
+    if len(values) == 4:
+        low = Mux(index[1], index[0].replicate(len(values[0])), Mux(index[0], values[1], values[0]))
+        return Mux(index[1], (low & values[3]) | (~low & values[2]), low)
+    half = len(values) // 2
+    return Mux(index[-1], _select(values[half:], index[:-1]), _select(values[:half], index[:-1]))
 
 
 class ActivationBuffer(wiring.Component):
@@ -74,7 +89,7 @@ class ActivationBuffer(wiring.Component):
         write_hits = {u: select(port, getattr(self, f"hold_write_{u}"), f"write_{u}") for u, port in writes.items()}
         outputs = []
         for b in range(banks):
-            memory = Memory(shape=unsigned(width), depth=config.bank_words, init=[])
+            memory = block_memory(unsigned(width), config.bank_words)
             m.submodules[f"bank{b}"] = memory
             write, read = memory.write_port(), memory.read_port()
             # The address multiplexers follow the holder, not the access: a short path to the memory.
@@ -88,7 +103,7 @@ class ActivationBuffer(wiring.Component):
             ]
             outputs.append(read.data)
         for u in READERS:
-            hit = Signal(banks, name=f"last_hit_{u}")
-            m.d.sync += [hit.eq(read_hits[u]),
-                         reads[u].data.eq(one_of((hit[b], outputs[b]) for b in range(banks)))]
+            bank = Signal(bank_bits, name=f"last_bank_{u}")
+            m.d.sync += [bank.eq(reads[u].addr[depth_bits:depth_bits + bank_bits]),
+                         reads[u].data.eq(_select(outputs, bank))]
         return m

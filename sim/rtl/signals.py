@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...hw.config import AcceleratorConfig
-from ...hw.csr import Counter
 from ...hw.isa import Unit
 from .build import core_verilog
 from .waves import Waves
@@ -18,8 +17,8 @@ BIT, BITS, HEX, UNSIGNED = "bit", "bits", "hex", "unsigned"
 _UNITS = [unit.name.lower() for unit in Unit]
 # Group: signals as `module:name`, in the radix that follows.
 _GROUPS: dict[str, list[tuple[str, str]]] = {
-    "clock": [("core:clk", BIT), ("core:rst", BIT), ("core.csrs:counter_cycles", UNSIGNED), ("core:busy", BIT),
-              ("core:irq", BIT), ("core:issue", BITS), ("core:retire", BITS)],
+    "clock": [("core:clk", BIT), ("core:rst", BIT), ("core:busy", BIT), ("core:irq", BIT),
+              ("core:issue", BITS), ("core:retire", BITS)],
     "AXI read": [(f"core:bus__{name}", radix) for name, radix in (
         ("arvalid", BIT), ("arready", BIT), ("araddr", HEX), ("arlen", UNSIGNED), ("rvalid", BIT), ("rready", BIT),
         ("rlast", BIT), ("rdata", HEX), ("rresp", BITS))],
@@ -46,7 +45,8 @@ _GROUPS: dict[str, list[tuple[str, str]]] = {
                ("core.vector:out__data", HEX), ("core.vector:done", BIT)],
     "store": [("core.store:busy", BIT), ("core.store:read__en", BIT), ("core.store:read__addr", HEX),
               ("core.store:read_data", HEX), ("core.store:done", BIT)],
-    "counters": [(f"core.csrs:counter_{counter.name.lower()}", UNSIGNED) for counter in Counter],
+    "counters": [("core.csrs.counters:events", BITS), ("core.csrs.counters:visited", UNSIGNED),
+                 ("core.csrs.counters:value", UNSIGNED)],
 }
 
 

@@ -176,14 +176,27 @@ async def counters_count_their_events_and_start_at_zero(dut):
 async def counters_have_forty_bits(dut):
     tb = TB(dut)
     await tb.reset()
-    dut.counter_cycles.value = (1 << 32) - 1
-    await tb.cycle(events=1 << Counter.CYCLES)
+    await tb.counter(Counter.CYCLES)  # the first round, in which the totals are set to 0, is over
+    totals = dut.counters.totals
+    for before in ((1 << 32) - 1, (1 << COUNTER_BITS) - 1):
+        totals[Counter.CYCLES].value = before
+        await tb.cycle(events=1 << Counter.CYCLES)
+        await RisingEdge(dut.clk)
+        assert await tb.counter(Counter.CYCLES) == (before + 1) % (1 << COUNTER_BITS)
+
+
+@cocotb.test()
+async def events_in_every_cycle_are_counted(dut):
+    tb = TB(dut)
+    await tb.reset()
+    await tb.write(Csr.CONTROL, Control.START)
+    expected = [3 * (bit + 1) for bit in range(len(Counter))]
+    for cycle in range(max(expected)):
+        dut.events.value = sum(1 << bit for bit, count in enumerate(expected) if cycle < count)
+        await RisingEdge(dut.clk)
+    dut.events.value = 0
     await RisingEdge(dut.clk)
-    assert await tb.counter(Counter.CYCLES) == 1 << 32
-    dut.counter_cycles.value = (1 << COUNTER_BITS) - 1
-    await tb.cycle(events=1 << Counter.CYCLES)
-    await RisingEdge(dut.clk)
-    assert await tb.counter(Counter.CYCLES) == 0
+    assert [await tb.counter(counter) for counter in Counter] == expected
 
 
 @cocotb.test()

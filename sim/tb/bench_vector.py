@@ -44,7 +44,7 @@ class TB(Bench):
         self.accepts, self.writes, self.dones, self.errors = [], [], [], []
         self.every_cycle(self._record)  # before the reads: what is written in a cycle is read from the next
         self.read_port(dut.act__en, dut.act__addr, dut.act__data, ACT_READ_LATENCY, self.act)
-        self.read_port(dut.acc_en, dut.acc_address, dut.acc_data, ACC_READ_LATENCY, acc)
+        self.read_port(dut.acc_en, dut.acc_address, dut.acc_data, ACC_READ_LATENCY, acc, idle_zero=True)
         self.read_port(dut.param_en, dut.param_addr, dut.param_data, PARAM_READ_LATENCY, param)
 
     def _record(self):

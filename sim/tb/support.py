@@ -99,17 +99,23 @@ class Bench:
             await RisingEdge(self.dut.clk)
         raise AssertionError(f"{what} must happen within {limit} cycles")
 
-    def read_port(self, en: Any, addr: Any, data: Any, latency: int, words: Sequence[int]) -> None:
+    def read_port(self, en: Any, addr: Any, data: Any, latency: int, words: Sequence[int], *,
+                  idle_zero: bool = False) -> None:
         """Answer a memory read port with ``words[addr]``, ``latency`` cycles after ``en``.
 
-        In all other cycles, and beyond the end, the data is noise, so that who samples at another time is found.
+        In all other cycles, and beyond the end, the data is noise, so that who samples at another time is found; with
+        ``idle_zero`` it is 0 instead.
         """
         bits = len(data)
-        pending: list[int] = [self.rng.getrandbits(bits)] * (latency - 1)
+
+        def idle() -> int:
+            return 0 if idle_zero else self.rng.getrandbits(bits)
+
+        pending = [idle()] * (latency - 1)
 
         def step() -> None:
             inside = int(en.value) and int(addr.value) < len(words)
-            pending.append(words[int(addr.value)] if inside else self.rng.getrandbits(bits))
+            pending.append(words[int(addr.value)] if inside else idle())
             data.value = pending.pop(0)
 
         self.every_cycle(step)
