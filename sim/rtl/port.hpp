@@ -187,7 +187,7 @@ private:
     bool flow(bool read, bool write) const {
         const uint64_t taken = read ? BYTES : 0, start = cycle_ * rate_;
         return taken + (write ? BYTES : 0) <= rate_ && (read ? bus_free_ == start + BYTES : bus_free_ <= start)
-            && !write_charged_ && (!read || gapless_);
+            && (!read || gapless_);
     }
 
     // `cycles` in which the pins stay.

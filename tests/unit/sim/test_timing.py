@@ -166,6 +166,28 @@ def test_the_cycles_of_networks_counted_at_once_are_those_counted_one_by_one(pre
             assert_same_one_by_one(config, code, seed)
 
 
+# The narrowest fetches each instruction in two bursts.
+@pytest.mark.parametrize("rows", [2, 4, 16])
+def test_the_cycles_of_a_shared_bus_counted_at_once_are_those_counted_one_by_one(rows: int) -> None:
+    rng = random.Random(rows)
+    for number in range(300):
+        config = replace(TINY, rows=rows, filter_rows=0, outstanding=rng.choice((1, 2, 8)),
+                         dram_latency=rng.randint(1, 20), dram_bandwidth=rng.randint(rows // 2, 2 * rows))
+        assert_same_one_by_one(config, b"".join(traffic(rng, config)), number)
+
+
+def traffic(rng: random.Random, config: AcceleratorConfig) -> Iterator[bytes]:
+    """Loads and stores that do not wait for each other."""
+    for _ in range(rng.randint(2, 8)):
+        rows, words = rng.randint(1, 4), rng.choice((1, 2, 3, 6, 9, 16, 17, 33))
+        fields = {"dram_stride": config.word_bytes * words, "local_stride": words, "rows": rows, "row_words": words}
+        start = config.word_bytes * rng.randint(0, 40)
+        if rng.random() < 0.5:
+            yield encode(Opcode.LOAD, {"wr_banks": 1}, dram=INPUTS.start + start, **fields)
+        else:
+            yield encode(Opcode.STORE, {"rd_banks": 2}, dram=OUTPUTS.start + start, local=config.bank_words, **fields)
+
+
 def with_memory(preset: str, memory: str) -> AcceleratorConfig:
     names = ("dram", "dram_latency", "dram_bandwidth", "clock_mhz", "outstanding")
     return replace(PRESETS[preset], **{name: getattr(ALL_MEMORIES[memory], name) for name in names})
