@@ -70,7 +70,7 @@ class Placement:
         figure = Figure(figsize=(9, 6.5), layout="constrained")
         axes = figure.add_subplot()
         for i, (block, cells) in enumerate(self.cells.items()):
-            for large, size in ((False, 1.5), (True, 14)):
+            for large, size in ((False, 9), (True, 30)):
                 places = {(x, y) for kind, x, y in cells if (kind in ("MULT18X18D", "DP16KD")) == large}
                 if places:
                     xs, ys = zip(*sorted(places), strict=True)

@@ -12,5 +12,5 @@ COLORLIGHT_I9 = Board(
     clock=Pin("P3"), clock_hz=25_000_000,
     rx=Pin("H18", attributes={"IO_TYPE": "LVCMOS33", "PULLMODE": "UP"}), tx=Pin("J17"),
     leds=(Pin("L2", inverted=True, attributes={"IO_TYPE": "LVCMOS33", "DRIVE": "4"}),),
-    preset="tiny", mhz=80, loader=("--board", "colorlight-i9"),
+    preset="tiny", mhz=40, loader=("--board", "colorlight-i9"),
 )

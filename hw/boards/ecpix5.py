@@ -17,5 +17,5 @@ ECPIX5_85F = Board(
     leds=(Pin("R21", inverted=True, attributes=_LED), Pin("T24", inverted=True, attributes=_LED),
           Pin("K24", inverted=True, attributes=_LED), Pin("P21", inverted=True, attributes=_LED)),
     reset=Pin("AB1", inverted=True),
-    preset="ulx3s", mhz=80, loader=("--board", "ecpix5"),
+    preset="ulx3s", mhz=40, loader=("--board", "ecpix5"),
 )

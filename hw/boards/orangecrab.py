@@ -13,5 +13,5 @@ ORANGECRAB_85F = Board(
     rx=Pin("N17", attributes={"IO_TYPE": "LVCMOS33", "PULLMODE": "UP"}), tx=Pin("M18"),  # header pins RX and TX
     leds=(Pin("M3", inverted=True), Pin("J3", inverted=True), Pin("K4", inverted=True)),  # green, blue, red
     reset=Pin("J17", inverted=True, attributes={"IO_TYPE": "SSTL135_I"}),
-    preset="ulx3s", mhz=80, loader=("--board", "orangeCrab"),
+    preset="ulx3s", mhz=40, loader=("--board", "orangeCrab"),
 )

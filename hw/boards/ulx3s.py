@@ -18,7 +18,7 @@ ULX3S_85F = Board(
     leds=tuple(Pin(site, attributes=_LED) for site in ("B2", "C2", "C1", "D2")),
     reset=Pin("R1", attributes={"IO_TYPE": "LVCMOS33", "PULLMODE": "DOWN"}),  # FIRE1
     tied_high=(Pin("L2"),),  # GPIO0 of the ESP32, which would otherwise take over the board
-    preset="ulx3s", mhz=80, loader=("--board", "ulx3s"),
+    preset="ulx3s", mhz=40, loader=("--board", "ulx3s"),
 )
 ULX3S_45F = replace(ULX3S_85F, name="ulx3s-45f", title="Radiona ULX3S 45F", part="lfe5u-45f", device="--45k",
                     preset="tiny")
