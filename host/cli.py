@@ -1,4 +1,4 @@
-"""Command line: `systolith compile | run | info | disasm | bench | build | explore | quantize | report | twin | zoo`.
+"""Command line: `systolith COMMAND`; the group below lists them.
 
 Exit status 0 is success; 2 comes with one line on stderr that says what is wrong and what to do.
 """
@@ -21,6 +21,7 @@ from ..sim.energy import DRAM_TYPES, LEVELS, TECHNOLOGIES, Gating, OperatingPoin
 from ..sim.rtl.saif import save_saif
 from ..sim.rtl.waves import Waves
 from . import arrays, inspection
+from .asic.commands import asic_command
 from .bench.commands import bench
 from .compiler import compile_graph
 from .console import check_writable, config_options, show
@@ -280,6 +281,7 @@ def disasm_command(program: Path) -> None:
         print(line)
 
 
+cli.add_command(asic_command)
 cli.add_command(bench)
 cli.add_command(build_command)
 cli.add_command(explore_command)

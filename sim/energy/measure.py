@@ -11,7 +11,7 @@ from amaranth import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ...hw.asic import CellEnergy, Words, cell_energy
+from ...hw.asic.energy import CellEnergy, Words, cell_energy
 from ...hw.requant import Requantiser
 from ...hw.synthesis import ToolError
 

@@ -5,13 +5,11 @@ The cells are OSU's for a 180 nm process (Debian's `qflow-tech-osu018`) at 1.8 V
 no delays, are left out.
 """
 
-import ast
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -21,20 +19,17 @@ import numpy.typing as npt
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
-from .synthesis import YOSYS, ToolError, find_tool, run_tool
+from ..synthesis import YOSYS, ToolError, find_tool, run_tool
+from .liberty import LIBERTY, Bits, function_of, read_library
 
-__all__ = ["LIBERTY", "CellEnergy", "cell_energy"]
+__all__ = ["CellEnergy", "cell_energy"]
 
-LIBERTY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 _STA = "sta"
 _INSTALL = "`apt-get install qflow-tech-osu018 opensta`"
 _PERIOD_NS = 20.0
 _FLIP_FLOP = "DFFPOSX1"
-_OPERATORS = {ast.BitAnd: np.logical_and, ast.BitOr: np.logical_or, ast.BitXor: np.logical_xor}
 
 Words = npt.NDArray[np.integer[Any]]
-_Bits = npt.NDArray[np.bool_]
-_Function = Callable[[Mapping[str, _Bits]], _Bits]
 
 
 @dataclass(frozen=True)
@@ -121,10 +116,11 @@ def _power(folder: Path, activity: int) -> tuple[dict[str, float], float]:
 
 def _toggles(netlist: dict[str, Any], inputs: Mapping[str, Words]) -> dict[str, float]:
     """Return how often per cycle the output of each cell changes; the netlist is simulated without delays."""
-    functions = _functions()
+    functions = {(cell.name, pin): function_of(function) for cell in read_library(LIBERTY).cells.values()
+                 for pin, function in cell.outputs.items() if not cell.sequential}
     cells: dict[str, dict[str, Any]] = netlist["cells"]
     cycles = len(next(iter(inputs.values())))
-    nets: dict[int | str, _Bits] = {"0": np.zeros(cycles, bool), "1": np.ones(cycles, bool)}
+    nets: dict[int | str, Bits] = {"0": np.zeros(cycles, bool), "1": np.ones(cycles, bool)}
     for port, bits in netlist["ports"].items():
         name, _, index = port.partition(":")
         nets[bits["bits"][0]] = (inputs[name] >> int(index or 0) & 1).astype(bool) if name in inputs else nets["0"]
@@ -145,29 +141,3 @@ def _toggles(netlist: dict[str, Any], inputs: Mapping[str, Words]) -> dict[str, 
 def _pins(cell: dict[str, Any], direction: str) -> dict[str, int | str]:
     """Return the net at each pin of a cell."""
     return {pin: cell["connections"][pin][0] for pin, found in cell["port_directions"].items() if found == direction}
-
-
-def _functions() -> dict[tuple[str, str], _Function]:
-    """Return the function of each output by cell and pin."""
-    found = {}
-    for text in re.split(r"^cell \(", LIBERTY.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        for pin, function in re.findall(r'pin\((\w+)\)(?:(?!pin\().)*?function : "([^"]*)"', text, re.DOTALL):
-            found[text.partition(")")[0], pin] = _function(function)
-    return found
-
-
-def _function(text: str) -> _Function:
-    """Return the Boolean function of the pins that Liberty writes with !, +, ^, and products without an operator."""
-    python = re.sub(r"(?<=[\w)])\s+(?=[\w(!])", " & ", text).replace("!", "~").replace("+", "|")
-    return partial(_value, ast.parse(python, mode="eval").body)
-
-
-def _value(node: ast.expr, pins: Mapping[str, _Bits]) -> _Bits:
-    match node:
-        case ast.Name():
-            return pins[node.id]
-        case ast.UnaryOp(op=ast.Invert()):
-            return ~_value(node.operand, pins)
-        case ast.BinOp():
-            return _OPERATORS[type(node.op)](_value(node.left, pins), _value(node.right, pins))
-    raise ToolError(f"functions of cells must consist of !, +, ^ and products, not {ast.unparse(node)!r}")

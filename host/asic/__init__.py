@@ -1,0 +1,1 @@
+"""`systolith asic`: a core, or a block of it, in standard cells."""
