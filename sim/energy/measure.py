@@ -1,7 +1,7 @@
 """Measure the energy per action at 180 nm on netlists of our own gateware: `python -m systolith.sim.energy.measure`.
 
 Needs Debian's `qflow-tech-osu018` and `opensta`, and `pip install 'systolith[fpga]'`; takes a few seconds. The results
-are the costs of the technology `180nm`. See `hw/asic.py` for what they leave out.
+are the costs of the technology `180nm`. See `hw/asic/energy.py` for what they leave out.
 """
 
 import sys

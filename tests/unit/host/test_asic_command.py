@@ -9,6 +9,10 @@ from systolith.host.asic.activity import read_activity
 from systolith.host.asic.flow import CHOICES
 from systolith.host.asic.librelane import librelane_files
 from systolith.host.errors import UsageError
+from systolith.hw.area import memories
+from systolith.hw.array import older_lines, psum_bits
+from systolith.hw.asic.report import BLOCKS
+from systolith.hw.config import PRESETS
 from systolith.hw.synthesis import ToolError
 from tests.cells import with_cells
 from tests.command_line import refusal, status
@@ -50,6 +54,23 @@ def test_a_block_of_the_core_in_cells(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "osu018_stdcells, 1.8 V" in shown and "accumulators" in shown
     assert "module core_compute_acc " in (folder / "design.v").read_text()
     assert json.loads((folder / "config.json").read_text())["CLOCK_PERIOD"] == 8
+
+
+@with_cells
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("preset", ["tiny", "edge"])
+def test_a_core_in_cells_keeps_its_memories_as_macros(tmp_path: Path, preset: str) -> None:
+    assert status("asic", "--preset", preset, "--json", tmp_path / "r.json") == 0
+    report, config = json.loads((tmp_path / "r.json").read_text()), PRESETS[preset]
+
+    absent = set() if older_lines(config.fir_rows) else {"line buffer"}
+    assert set(report["blocks"]) == set(BLOCKS) - absent
+    found = sorted((each["words"], each["bits"]) for each in report["macros"] for _ in range(each["count"]))
+    assert found == sorted((each.words, each.bits) for each in memories(config) for _ in range(each.count))
+    # Operand, two weights, product and sum of each cell, without what skews words.
+    assert report["blocks"]["array"]["flip_flops"] > config.rows**2 * (40 + psum_bits(config.rows) - 4)
+    assert report["corners"][0]["mhz"] > 50
 
 
 @with_cells
