@@ -40,7 +40,7 @@ _STREAK = 16              # requests of one size that must arrive before larger 
 _FIRST_WAIT = 0.3         # seconds that the first answer may take, before there are others to compare with
 _WAITS = 0.03, 1.0        # seconds without an answer before we ask what was lost, at least and at most
 _SILENCE = 10.0           # seconds without an answer before the board counts as dead,
-_FIRST_SILENCE = 3.0      # and when it has never answered
+_FIRST_SILENCE = 5.0      # and when it has never answered
 _RECONNECT = 10.0         # seconds in which a lost port must come back
 
 
