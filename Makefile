@@ -10,10 +10,10 @@ SAMPLES ?= 100
 BOARD ?= ulx3s-85f
 
 .DEFAULT_GOAL := help
-.PHONY: help venv sim test test-full formal bitstream lint docs pictures wheel lock clean
+.PHONY: help venv sim netlist-sim test test-full formal bitstream lint docs pictures wheel lock clean
 
 help: ## print this help
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(READY): requirements-dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) must be on PATH; install it or set PYTHON=" >&2; exit 1; }
@@ -27,6 +27,9 @@ venv: $(READY) ## make .venv with the pinned tools and systolith in it
 sim: $(READY) ## run the RTL testbenches, then classify digits on the RTL and check every byte
 	$(PYTEST) sim/tb -m "not slow"
 	$(BIN)/python -m systolith.examples.digits --device rtl --samples $(SAMPLES)
+
+netlist-sim: $(READY) ## classify digits on the netlist that synthesis for ECP5 makes, and check every byte
+	$(BIN)/python -m systolith.examples.digits --device netlist --preset tiny --samples $(SAMPLES)
 
 test: $(READY) ## run the tests that take seconds
 	$(PYTEST) -m "not slow"

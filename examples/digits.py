@@ -41,7 +41,7 @@ def mismatches(found: Int8Array, expected: Int8Array, name: str) -> list[str]:
 
 
 @click.command()
-@click.option("--device", default="rtl", help="rtl, sim or golden.")
+@click.option("--device", default="rtl", help="netlist, rtl, sim or golden.")
 @click.option("--preset", default="edge", help="Configuration of the core.")
 @click.option("--samples", default=100, type=click.IntRange(1, 540), help="How many of the 540 held-out samples.")
 def main(device: str, preset: str, samples: int) -> None:

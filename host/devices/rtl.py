@@ -1,10 +1,11 @@
-"""Device `rtl`: the Verilated RTL, cycle by cycle."""
+"""Devices `rtl` and `netlist`: the Verilated RTL, or what synthesis makes of it, cycle by cycle."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ...hw.config import AcceleratorConfig
+from ...sim.netlist import build as build_netlist
 from ...sim.rtl.activity import Nets
 from ...sim.rtl.device import CoreError, CoreTimeout, RtlCore
 from ...sim.rtl.signals import save_signal_lists
@@ -14,7 +15,7 @@ from .base import Accelerator, RunResult
 
 
 class RtlAccelerator(Accelerator):
-    """The RTL compiled by Verilator, with a model of the DRAM that `config` describes.
+    """The RTL or its netlist compiled by Verilator, with a model of the DRAM that `config` describes.
 
     Args:
         config: configuration of the core.
@@ -22,24 +23,28 @@ class RtlAccelerator(Accelerator):
         progress: called with one line before each slow step of the first build.
         waves: what to record; lists of signals for the viewers lie beside it, see `save_signal_lists`.
         activity: count it; not with waves.
+        netlist: take the netlist for ECP5, without waves and activity.
 
     Raises:
-        DeviceError: the RTL cannot be compiled, or it is not the core that `config` describes.
+        DeviceError: the core cannot be compiled, or it is not the one that `config` describes.
     """
 
     def __init__(self, config: AcceleratorConfig, dram_bytes: int,
                  progress: Callable[[str], None] | None = None, waves: Waves | None = None,
-                 activity: bool = False) -> None:
+                 activity: bool = False, netlist: bool = False) -> None:
         super().__init__(config)
         self._counts_activity = activity
+        self._name = "netlist" if netlist else "rtl"
         try:
+            library = build_netlist(config, progress=progress) if netlist else None
             self._core = RtlCore(config, dram_bytes=dram_bytes, progress=progress, waves=waves,
-                                 activity=activity)
+                                 activity=activity, library=library)
             if waves:
                 save_signal_lists(waves, config)
         except RuntimeError as error:
             first, *rest = str(error).splitlines()  # a failed build comes with the tail of its log
-            raise DeviceError(f"the rtl device cannot start: {'; '.join([first.rstrip(':'), *rest[-1:]])}") from error
+            why = "; ".join([first.rstrip(":"), *rest[-1:]])
+            raise DeviceError(f"the {self._name} device cannot start: {why}") from error
 
     def write(self, address: int, data: bytes) -> None:
         self._core.write(address, data)
@@ -53,7 +58,7 @@ class RtlAccelerator(Accelerator):
         except CoreError as error:
             raise DeviceError(f"{error}; compile the model again", int(error.code), error.address) from error
         except (CoreTimeout, RuntimeError) as error:
-            raise DeviceError(f"the rtl device failed: {error}") from error
+            raise DeviceError(f"the {self._name} device failed: {error}") from error
         return RunResult.measured(result, self.config)
 
     def nets(self) -> Nets | None:

@@ -11,16 +11,18 @@ from .base import Accelerator
 
 GOLDEN = "golden"
 DEVICES = (GOLDEN, "sim", "rtl")
-"""The devices of this computer. `golden` executes graphs, the others programs."""
+"""The devices of this computer whose insides can be watched. `golden` executes graphs, the others programs."""
+NETLIST = "netlist"
+"""The device `rtl` after synthesis for ECP5."""
 SERIAL = "serial:"
 """How the name of a board begins; what follows is a `SerialAddress`."""
-NAMES = (*DEVICES, f"{SERIAL}PORT")
+NAMES = (*DEVICES, NETLIST, f"{SERIAL}PORT")
 """What `Session` and the command line accept, for people."""
 
 
 def check_device(name: str) -> None:
     """Raise `UsageError` unless `name` is a device."""
-    if name not in DEVICES and not is_board(name):
+    if name not in (*DEVICES, NETLIST) and not is_board(name):
         raise UsageError(f"device must be one of {', '.join(NAMES)}, not {name!r}")
 
 
@@ -50,9 +52,9 @@ def open_accelerator(name: str, config: AcceleratorConfig, dram_bytes: int,
     if name == "sim":
         from .sim import SimAccelerator
         return SimAccelerator(config, dram_bytes, progress, activity)
-    if name == "rtl":
+    if name in ("rtl", NETLIST):
         from .rtl import RtlAccelerator
-        return RtlAccelerator(config, dram_bytes, progress, waves, activity)
+        return RtlAccelerator(config, dram_bytes, progress, waves, activity, netlist=name == NETLIST)
     if is_board(name):
         from .serial import SerialAccelerator, SerialAddress
         return SerialAccelerator(config, dram_bytes, SerialAddress.parse(name.removeprefix(SERIAL)), progress)

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...hw.synthesis import ToolError, find_tool
+from ...hw.synthesis import ToolError, find_tool, synthesis_script
 from ..errors import SystolithError
 
 __all__ = ["BuildError", "Progress", "pack", "place_and_route", "synthesise"]
@@ -18,11 +18,9 @@ Progress = Callable[[str, "float | None"], None]
 
 _POLL_SECONDS = 0.3
 
-# The two halves of `synth_ecp5` with the nets split between them, without which its mapping to look-up tables dies on
-# the whole core (Yosys issue 4349).
-_SYNTHESIS = ("read_rtlil top.il; synth_ecp5 -top top -run begin:map_luts; splitnets; "
-              "synth_ecp5 -top top -run map_luts: -json top.json; tee -q -o stat.json stat -json")
-# Lines of Yosys that begin a pass of either half: "2.17. Executing ...", and the passes of the first half and of both.
+_SYNTHESIS = f"read_rtlil top.il; {synthesis_script()}; write_json top.json; tee -q -o stat.json stat -json"
+# Lines of Yosys that begin a pass of either half of the synthesis: "2.17. Executing ...", and the passes of the first
+# half and of both.
 _PASS = re.compile(r"^([24])\.(\d+)\. Executing")
 _FIRST_HALF, _PASSES = 43, 53
 

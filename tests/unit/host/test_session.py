@@ -209,7 +209,7 @@ def test_program_keeps_its_configuration_except_the_memory_around_it() -> None:
 
 
 @pytest.mark.parametrize(("options", "error", "message"), [
-    ({"device": "gpu"}, UsageError, "device must be one of golden, sim, rtl, serial:PORT, not 'gpu'"),
+    ({"device": "gpu"}, UsageError, "device must be one of golden, sim, rtl, netlist, serial:PORT, not 'gpu'"),
     ({"config": CONFIG, "preset": "tiny"}, UsageError, "config must come alone"),
     ({"preset": "huge"}, ConfigError, "preset must be one of"),
     ({"settings": ["rows=3"]}, ConfigError, "rows must be a power of two"),
