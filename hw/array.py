@@ -95,7 +95,7 @@ class SystolicArray(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         # One flat module: half the Verilog and several times the simulation speed of a submodule per cell.
         m = Module()
-        n = self.rows
+        n, bits = self.rows, psum_bits(self.rows)
 
         def delay(value, cycles, name):
             return delayed(m, value, cycles, name, reset=False)
@@ -140,7 +140,7 @@ class SystolicArray(wiring.Component):
                 shadow = Signal(signed(8), name=f"shadow_{name}", reset_less=True)
                 live = Signal(signed(8), name=f"live_{name}", reset_less=True)
                 product = Signal(signed(16), name=f"product_{name}", reset_less=True)
-                psum = Signal(signed(psum_bits(r + 1)), name=f"psum_{name}", reset_less=True)
+                psum = Signal(signed(bits), name=f"psum_{name}", reset_less=True)
                 operand = Mux(fir, chain[c], left) if r < self.filter_rows else left
                 m.d.sync += [x_reg.eq(operand | lines[r][c] if r in lines else operand), product.eq(x_reg * live),
                              psum.eq(product if r == 0 else above[c] + product)]

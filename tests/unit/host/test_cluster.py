@@ -24,7 +24,7 @@ from tests.command_line import refusal, status
 pytest.importorskip("ray", reason="a cluster comes from Ray; install the test extra")
 
 MODEL = digits.model_path()
-POINTS = 100
+POINTS = 500
 SWEEP = ("explore", MODEL, "--preset", "tiny", "--dram-latency", ",".join(map(str, range(1, POINTS + 1))))
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16),
                "RAY_USAGE_STATS_ENABLED": "0"}
