@@ -24,6 +24,9 @@ from tests.command_line import refusal, status
 pytest.importorskip("ray", reason="a cluster comes from Ray; install the test extra")
 
 MODEL = digits.model_path()
+# A shell's background jobs inherit an ignored SIGINT; a sweep that can be interrupted does not.
+INTERRUPTIBLE = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+                 "from systolith.host.cli import main; main()")
 POINTS = 500
 SWEEP = ("explore", MODEL, "--preset", "tiny", "--dram-latency", ",".join(map(str, range(1, POINTS + 1))))
 ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16),
@@ -105,7 +108,7 @@ def head() -> Iterator[Head]:
 def start(head: Head, path: Path) -> subprocess.Popen[str]:
     """Begin the sweep on the cluster; return when it has some rows and goes on."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from systolith.host.cli import main; main()", *SWEEP, "-o", path, "--ray",
+        [sys.executable, "-c", INTERRUPTIBLE, *SWEEP, "-o", path, "--ray",
          head.address], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while len(rows(path)) < 10:
         assert process.poll() is None, process.communicate()
