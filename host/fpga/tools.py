@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...hw.synthesis import ToolError, find_tool, synthesis_script
+from ...hw.synthesis import ToolError, find_tool, synthesis_script, tool_error
 from ..errors import SystolithError
 
 __all__ = ["BuildError", "Progress", "pack", "place_and_route", "synthesise"]
@@ -63,9 +63,8 @@ def _run(arguments: Sequence[str], folder: Path, log: str, line: Callable[[str],
         finally:
             process.kill()
     if status:
-        found = (text for file in (folder / log, printed)
-                 for text in file.read_text(encoding="utf-8", errors="replace").splitlines() if "ERROR" in text)
-        raise BuildError(f"{arguments[0]} failed: {next(found, f'exit status {status}')}")
+        raise BuildError(str(tool_error(arguments[0], status, *(
+            file.read_text(encoding="utf-8", errors="replace") for file in (folder / log, printed)))))
 
 
 def synthesise(folder: Path, progress: Progress) -> None:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
-from ..synthesis import YOSYS, ToolError, find_tool, run_tool
+from ..synthesis import ToolError, find_tool, run_tool, run_yosys
 from .liberty import LIBERTY, Bits, function_of, read_library
 
 __all__ = ["CellEnergy", "cell_energy"]
@@ -77,10 +77,10 @@ def cell_energy(design: wiring.Component, inputs: Mapping[str, Words]) -> CellEn
         folder = Path(name)
         (folder / "cells.lib").write_bytes(LIBERTY.read_bytes())  # YoWASP sees no absolute path
         (folder / "in.v").write_text(verilog.convert(design, name="top", emit_src=False), encoding="utf-8")
-        run_tool(YOSYS, "-q", "-p", "read_liberty -lib cells.lib; read_verilog in.v; synth -flatten -top top; "
-                 "dfflibmap -liberty cells.lib; abc -liberty cells.lib; setundef -zero; splitnets -ports -format :; "
-                 "opt_clean -purge; rename -enumerate -pattern x%; write_verilog -noattr -noexpr -norename top.v; "
-                 "write_json top.json", folder=folder)
+        run_yosys("read_liberty -lib cells.lib; read_verilog in.v; synth -flatten -top top; "
+                  "dfflibmap -liberty cells.lib; abc -liberty cells.lib; setundef -zero; splitnets -ports -format :; "
+                  "opt_clean -purge; rename -enumerate -pattern x%; write_verilog -noattr -noexpr -norename top.v; "
+                  "write_json top.json", folder)
         netlist = json.loads((folder / "top.json").read_text(encoding="utf-8"))["modules"]["top"]
         still, slack = _power(folder, 0)
         moving, _ = _power(folder, 1)

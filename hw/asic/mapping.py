@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ..synthesis import YOSYS, run_tool
+from ..synthesis import run_yosys
 
 __all__ = ["NETLIST", "Shape", "map_cells", "mapping_script", "memory_shapes", "sram_name"]
 
@@ -89,5 +89,5 @@ def map_cells(verilog: str, top: str, liberty: str, period_ns: float, folder: Pa
              "macros_map.v": _TECHMAP % " else ".join(_BRANCH.format(**each) for each in values)}
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-    run_tool(YOSYS, "-q", "-p", mapping_script(top, period_ns), folder=folder)
+    run_yosys(mapping_script(top, period_ns), folder)
     return folder / NETLIST

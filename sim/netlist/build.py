@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ...hw.config import AcceleratorConfig
-from ...hw.synthesis import YOSYS, ToolError, find_tool, run_tool, synthesis_script
+from ...hw.synthesis import YOSYS, ToolError, find_tool, run_yosys, synthesis_script
 from ..native import Progress, cache_dir, digest
 from ..rtl.build import TOP, build_verilog, core_verilog
 
@@ -61,7 +61,7 @@ def netlist(text: str, top: str, *, progress: Progress | None = None) -> str:
         with tempfile.TemporaryDirectory(dir=path.parent) as name:
             folder = Path(name)
             (folder / "rtl.v").write_text(text, encoding="utf-8")
-            run_tool(YOSYS, "-q", "-p", script, folder=folder, log="yosys.log")
+            run_yosys(script, folder)
             os.replace(folder / "netlist.v", path)
     return path.read_text(encoding="utf-8")
 
